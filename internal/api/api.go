@@ -1,0 +1,322 @@
+// Package api holds the shapes of the control API: what the daemon answers and what its clients send, as JSON.
+//
+// Times are RFC 3339 in UTC with milliseconds (type Time); durations are integers with the unit in the key.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Time is a point in time that JSON shows in UTC with milliseconds. The zero Time is shown as null.
+type Time struct{ time.Time }
+
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// MarshalJSON implements json.Marshaler.
+func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
+	return json.Marshal(t.UTC().Format(timeLayout))
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Time) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		t.Time = time.Time{}
+		return nil
+	}
+	return t.Time.UnmarshalJSON(b)
+}
+
+// InstanceState is where an instance is in its life.
+type InstanceState string
+
+// The states of an instance.
+const (
+	StateStarting    InstanceState = "starting"
+	StatePreCommands InstanceState = "pre_commands"
+	StateRunning     InstanceState = "running"
+	StateStopping    InstanceState = "stopping"
+	StateBackoff     InstanceState = "backoff"
+	StateStopped     InstanceState = "stopped"
+	StateFailed      InstanceState = "failed"
+)
+
+// Status is the answer of GET /v1/status.
+type Status struct {
+	Node      string    `json:"node"`
+	Version   string    `json:"version"`
+	StartedAt Time      `json:"started_at"`
+	Apps      []App     `json:"apps"`
+	Problems  []Problem `json:"problems,omitempty"` // of the daemon as a whole, e.g. no EPMD
+}
+
+// App is a managed unit of the configuration.
+type App struct {
+	Name           string      `json:"name"`
+	Language       string      `json:"language"`
+	Mode           string      `json:"mode"` // automatic, or stopped (by an operator)
+	DesiredVersion string      `json:"desired_version"`
+	Ghosted        []string    `json:"ghosted"`
+	Replicas       int         `json:"replicas"`
+	Instances      []Instance  `json:"instances"`
+	Deployment     *Deployment `json:"deployment,omitempty"` // the one under way, or the last one if it failed
+	Problems       []Problem   `json:"problems,omitempty"`   // e.g. a broken current.json: file, line, reason
+}
+
+// Problem is something an operator should know or mend.
+type Problem struct {
+	Since  Time   `json:"since"`
+	What   string `json:"what"`             // what is wrong and where (file:line: reason)
+	Remedy string `json:"remedy,omitempty"` // what to do about it
+}
+
+// Instance is one OS process (one BEAM) filling a replica.
+type Instance struct {
+	Name           string         `json:"name"`
+	Node           string         `json:"node"`
+	State          InstanceState  `json:"state"`
+	Version        string         `json:"version"`
+	OSPID          int            `json:"os_pid"`
+	OTPConnected   bool           `json:"otp_connected"`
+	OTPRelease     string         `json:"otp_release"`
+	CrashRestarts  int            `json:"crash_restarts"`
+	ForcedRestarts int            `json:"forced_restarts"`
+	LastDeployment string         `json:"last_deployment"` // full, hot
+	StartedAt      Time           `json:"started_at"`      // of the OS process
+	Ports          map[string]int `json:"ports"`
+	Slot           int            `json:"slot"`
+	Readiness      []Step         `json:"readiness,omitempty"`
+	LastError      string         `json:"last_error,omitempty"`
+	RetryAt        Time           `json:"retry_at"` // in backoff: when it is started again
+}
+
+// Step is one link of the readiness chain: process, node, application, probe.
+type Step struct {
+	Name   string `json:"name"`
+	State  string `json:"state"` // waiting, passed, failed, skipped
+	AgeMS  int64  `json:"age_ms"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Outcomes of a deployment.
+const (
+	DeploymentRunning    = "running"
+	DeploymentSucceeded  = "succeeded"
+	DeploymentFailed     = "failed"
+	DeploymentSuperseded = "superseded" // a newer wish replaced it
+	DeploymentAborted    = "aborted"
+)
+
+// Deployment is one attempt to move an app to a version.
+type Deployment struct {
+	ID        string               `json:"id"`
+	App       string               `json:"app"`
+	From      string               `json:"from"`
+	To        string               `json:"to"`
+	Hash      string               `json:"hash,omitempty"`
+	Kind      string               `json:"kind"`    // full, hot, scale
+	Trigger   string               `json:"trigger"` // current.json, operator, start, scale
+	Outcome   string               `json:"outcome"`
+	Error     string               `json:"error,omitempty"`
+	LogTail   []string             `json:"log_tail,omitempty"` // of the instance that failed
+	StartedAt Time                 `json:"started_at"`
+	EndedAt   Time                 `json:"ended_at"`
+	Instances []DeploymentInstance `json:"instances"`
+	Steps     []DeploymentStep     `json:"steps"` // of the deployment as a whole: fetch, verify, unpack
+}
+
+// DeploymentInstance is what a deployment did for one replica.
+type DeploymentInstance struct {
+	Name     string           `json:"name"`
+	Replaces string           `json:"replaces,omitempty"`
+	Slot     int              `json:"slot"`
+	Steps    []DeploymentStep `json:"steps"` // prepare, start, process, node, application, probe, stop_old …
+}
+
+// DeploymentStep is one journaled step.
+type DeploymentStep struct {
+	Name      string `json:"name"`
+	StartedAt Time   `json:"started_at"`
+	EndedAt   Time   `json:"ended_at"`
+	Error     string `json:"error,omitempty"`
+	Detail    string `json:"detail,omitempty"`
+}
+
+// Event is one thing that happened.
+type Event struct {
+	ID         uint64         `json:"id"` // grows by one for each event, over restarts too
+	Time       Time           `json:"time"`
+	Type       string         `json:"type"`  // crash_restart, deployment_started, …
+	Level      string         `json:"level"` // info, warning, error
+	App        string         `json:"app,omitempty"`
+	Instance   string         `json:"instance,omitempty"`
+	Deployment string         `json:"deployment,omitempty"`
+	Version    string         `json:"version,omitempty"`
+	Message    string         `json:"message"`
+	Data       map[string]any `json:"data,omitempty"`
+}
+
+// Types of events. The first group has DeployEx's names.
+const (
+	EventCrashRestart       = "crash_restart"
+	EventDeploymentStarted  = "deployment_started"
+	EventDeploymentComplete = "deployment_complete" // Data["outcome"]
+	EventApplicationReady   = "application_ready"
+	EventDeploymentShutdown = "deployment_shutdown" // a forced restart
+
+	EventDeploymentFailed = "deployment_failed"
+	EventInstanceStarted  = "instance_started"
+	EventInstanceStopped  = "instance_stopped"
+	EventInstanceFailed   = "instance_failed" // crash loop
+	EventReleasePublished = "release_published"
+	EventReleaseBroken    = "release_broken" // a broken current.json or archive
+	EventReleaseMended    = "release_mended"
+	EventNodeUp           = "node_up"
+	EventNodeDown         = "node_down"
+	EventDaemonStarted    = "daemon_started"
+	EventDaemonStopped    = "daemon_stopped"
+	EventActorRestarted   = "actor_restarted" // a crash inside the daemon that the tree repaired
+	EventScaled           = "scaled"
+)
+
+// HistoryEntry is one version that a replica of an app has had.
+type HistoryEntry struct {
+	At         Time   `json:"at"`
+	Version    string `json:"version"`
+	Hash       string `json:"hash,omitempty"`
+	Instance   string `json:"instance"`
+	Kind       string `json:"kind"`
+	Deployment string `json:"deployment"`
+}
+
+// NodeInfo is one node of the cluster as the daemon sees it.
+type NodeInfo struct {
+	Name       string `json:"name"`
+	State      string `json:"state"` // up, down
+	Hidden     bool   `json:"hidden"`
+	App        string `json:"app,omitempty"`
+	Instance   string `json:"instance,omitempty"`
+	OTPRelease string `json:"otp_release,omitempty"`
+	Since      Time   `json:"since"`
+	BytesIn    uint64 `json:"bytes_in"`
+	BytesOut   uint64 `json:"bytes_out"`
+}
+
+// Target names an app, or one instance of it when Instance is set. Written APP or APP/INSTANCE.
+type Target struct {
+	App      string `json:"app"`
+	Instance string `json:"instance,omitempty"`
+}
+
+func (t Target) String() string {
+	if t.Instance == "" {
+		return t.App
+	}
+	return t.App + "/" + t.Instance
+}
+
+// DeployRequest asks for a version. An empty Version means the one that current.json names.
+type DeployRequest struct {
+	App     string `json:"app"`
+	Version string `json:"version,omitempty"`
+}
+
+// LogRequest asks for the lines of an app's or an instance's log files.
+type LogRequest struct {
+	Target
+	Stream string        `json:"stream,omitempty"` // stdout, stderr; empty: both
+	Lines  int           `json:"lines"`            // the last so many of each file; 0: all
+	Follow bool          `json:"follow"`
+	Since  time.Duration `json:"since"`
+	Grep   string        `json:"grep,omitempty"` // regular expression (RE2)
+}
+
+// LogLine is one line of a log file. Time is when it was seen (follow), or zero.
+type LogLine struct {
+	Instance string `json:"instance"`
+	Stream   string `json:"stream"`
+	Time     Time   `json:"time"`
+	Text     string `json:"text"`
+}
+
+// RPCRequest asks an instance to evaluate one call, written as Erlang text: lists:seq(1,3).
+// With a Target that names only the app, its first ready instance answers.
+type RPCRequest struct {
+	Target
+	Call      string `json:"call"`
+	TimeoutMS int64  `json:"timeout_ms"`
+}
+
+// RPCReply is the value of the call. Class is empty for a value, else throw, exit or error.
+type RPCReply struct {
+	Node  string `json:"node"`
+	Class string `json:"class,omitempty"`
+	Text  string `json:"text"` // the term as ~tp prints it
+}
+
+// Health is the answer of GET /health, in DeployEx's shape.
+type Health struct {
+	Status    string `json:"status"` // ok
+	Timestamp Time   `json:"timestamp"`
+}
+
+// Control is what a daemon can be asked. The supervision tree satisfies it in process, Client over the socket.
+//
+// Every error a caller is meant to understand is an *Error.
+type Control interface {
+	Status(ctx context.Context) (Status, error)
+	Deploy(ctx context.Context, r DeployRequest) (Deployment, error) // returns once it is accepted
+	Deployments(ctx context.Context, app string, limit int) ([]Deployment, error)
+	Deployment(ctx context.Context, id string) (Deployment, error)
+	AbortDeployment(ctx context.Context, id string) error
+	Start(ctx context.Context, t Target) error
+	Stop(ctx context.Context, t Target) error
+	Restart(ctx context.Context, t Target) error
+	Scale(ctx context.Context, app string, replicas int) error
+	History(ctx context.Context, app string) ([]HistoryEntry, error)
+	Nodes(ctx context.Context) ([]NodeInfo, error)
+	RPC(ctx context.Context, r RPCRequest) (RPCReply, error)
+
+	// Events calls yield for each kept event with an ID above since, then, with follow, for each new one
+	// until ctx ends or yield returns false.
+	Events(ctx context.Context, since uint64, follow bool, yield func(Event) bool) error
+	// Logs calls yield for each line until the end, or, with Follow, until ctx ends or yield returns false.
+	Logs(ctx context.Context, r LogRequest, yield func(LogLine) bool) error
+}
+
+// Code says what kind of error it is; the command line turns it into its exit code.
+type Code string
+
+// The codes, with the exit code and HTTP status that go with each.
+const (
+	CodeFailed      Code = "failed"      // 1, 500
+	CodeUsage       Code = "usage"       // 2, 400
+	CodeNotFound    Code = "not_found"   // 3, 404
+	CodeDenied      Code = "denied"      // 4, 403
+	CodeUnreachable Code = "unreachable" // 5, 502 (never sent by the daemon)
+	CodeRefused     Code = "refused"     // 6, 409: a check said no, nothing changed
+	CodeTimeout     Code = "timeout"     // 7, 504: timed out, still going on
+)
+
+// Error is an error for people: what happened, why, and what to do.
+type Error struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Err     error  `json:"-"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns the cause, which stays in the process that made the error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an *Error.
+func Errorf(c Code, format string, args ...any) *Error {
+	return &Error{Code: c, Message: fmt.Sprintf(format, args...)}
+}
