@@ -1,0 +1,19 @@
+package process
+
+// The environment variables that say whose a process is.
+const (
+	EnvInstance = "BEAMKEEPER_INSTANCE"
+	EnvApp      = "BEAMKEEPER_APP"
+	EnvNode     = "BEAMKEEPER_NODE"
+)
+
+// Command says what to start and how.
+type Command struct {
+	Path   string   // program, absolute
+	Args   []string // arguments after the program's name
+	Env    []string // the whole environment, KEY=value; must hold BEAMKEEPER_INSTANCE
+	Dir    string   // working directory; empty: /
+	Stdout string   // file appended to, made when missing (with its directory); empty: /dev/null
+	Stderr string   // the same; may be equal to Stdout
+	User   string   // OS user to run as (name or number); empty: the daemon's own
+}
