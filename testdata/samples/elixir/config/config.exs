@@ -1,0 +1,2 @@
+import Config
+config :sample_elixir, greeting: "hello from @VERSION@"

@@ -1,0 +1,85 @@
+#!/bin/sh
+# install.sh run|test: install what `make run` or `make test` needs and is missing.
+#
+# System packages come from the system's own package manager (with sudo when not root); OTP 27 and 29, which live
+# beside the system's OTP, are unpacked into the cache folder (${XDG_CACHE_HOME:-~/.cache}/beamkeeper) by otp.sh.
+# With everything present it installs nothing, needs no root and says nothing.
+set -eu
+
+tier=${1:-}
+case $tier in run|test) ;; *) echo "usage: install.sh run|test" >&2; exit 2 ;; esac
+here=$(cd "$(dirname "$0")" && pwd)
+
+missing=
+need() { # need COMMAND-OR-FILE PACKAGE...
+  case $1 in
+  /*) for f in $1; do [ -e "$f" ] && return; done ;;
+  *) command -v "$1" >/dev/null 2>&1 && return ;;
+  esac
+  shift
+  missing="$missing $*"
+}
+otp_app() { # otp_app APPLICATION PACKAGE: an OTP application that Debian packs by itself
+  command -v erl >/dev/null 2>&1 || { missing="$missing $2"; return; }
+  root=$(erl -noshell -eval 'io:format("~s", [code:root_dir()]), halt().')
+  for d in "$root/lib/$1"-*; do [ -d "$d" ] && return; done
+  missing="$missing $2"
+}
+
+if ! command -v go >/dev/null 2>&1; then
+  echo "Go is not on PATH. Install Go 1.26 or newer (https://go.dev/doc/install), then run this again." >&2
+  exit 1
+fi
+need erl erlang-base
+need erlc erlang-base erlang-dev
+otp_app crypto erlang-crypto
+otp_app ssl erlang-ssl
+otp_app inets erlang-inets
+otp_app runtime_tools erlang-runtime-tools
+otp_app syntax_tools erlang-syntax-tools
+otp_app parsetools erlang-parsetools
+otp_app eunit erlang-eunit
+otp_app tools erlang-tools
+need rebar3 rebar3
+if [ "$tier" = test ]; then
+  otp_app mnesia erlang-mnesia
+  otp_app os_mon erlang-os-mon
+  need mix elixir
+  need gcc gcc libc6-dev
+  need patchelf patchelf
+  need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+fi
+
+if [ -n "$missing" ]; then
+  packages=$(echo "$missing" | tr ' ' '\n' | sort -u | tr '\n' ' ')
+  if ! command -v apt-get >/dev/null 2>&1; then
+    echo "Missing:$missing. This script knows only apt-get; install their like with your package manager." >&2
+    exit 1
+  fi
+  sudo=
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null 2>&1 || { echo "Missing: $packages. Install them as root: apt-get install $packages" >&2; exit 1; }
+    sudo=sudo
+  fi
+  echo "Installing system packages: $packages"
+  $sudo apt-get -qq update
+  # a package cache of its own: a list update running beside us may empty the shared one
+  archives=$(mktemp -d)
+  mkdir "$archives/partial"
+  chmod -R a+rx "$archives"
+  trap '$sudo rm -rf "$archives"' EXIT
+  # shellcheck disable=SC2086
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+    -o Dir::Cache::archives="$archives" -o Dpkg::Use-Pty=0 install $packages >"$archives/log" 2>&1 ||
+    { cat "$archives/log" >&2; exit 1; }
+fi
+
+if [ "$tier" = test ]; then
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}/beamkeeper
+  for otp in 27:trixie 29:forky; do
+    release=${otp%:*} suite=${otp#*:}
+    [ -e "$cache/otp-$release/.complete" ] && continue
+    echo "Unpacking OTP $release into $cache/otp-$release (once)"
+    "$here/otp.sh" "$suite" "$cache/otp-$release"
+  done
+fi
