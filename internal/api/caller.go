@@ -1,0 +1,26 @@
+package api
+
+import "context"
+
+// Caller is who asked: the process at the other end of the control socket, as the kernel names it.
+type Caller struct {
+	UID int    `json:"uid"`
+	GID int    `json:"gid"`
+	PID int    `json:"pid"`
+	Via string `json:"via"` // socket, tcp
+	// Addr is the peer's address when Via is tcp. UID, GID and PID are then -1.
+	Addr string `json:"addr,omitempty"`
+}
+
+type callerKey struct{}
+
+// WithCaller returns a context that carries c.
+func WithCaller(ctx context.Context, c Caller) context.Context {
+	return context.WithValue(ctx, callerKey{}, c)
+}
+
+// CallerFrom returns the caller that ctx carries, if any.
+func CallerFrom(ctx context.Context) (Caller, bool) {
+	c, ok := ctx.Value(callerKey{}).(Caller)
+	return c, ok
+}

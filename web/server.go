@@ -1,0 +1,122 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
+)
+
+// Limits of the server. Streams lift the read and write deadlines and set one for each write instead.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+	maxBodyBytes      = 1 << 20
+)
+
+// Options of a Server. The zero value is usable.
+type Options struct {
+	// Log gets one line for each request: Info for those that change something, Debug for the others. Nil: none.
+	Log *slog.Logger
+	// Hosts are names, besides localhost and IP addresses, that the Host header of a request over TCP may carry.
+	// Any other name is refused, so that a web page cannot reach the daemon through a name it controls.
+	Hosts []string
+	// Heartbeat is how often an idle stream carries a sign of life. Zero: 15 s.
+	Heartbeat time.Duration
+}
+
+// Server serves one api.Control on any number of listeners.
+type Server struct {
+	// constant
+	control   api.Control
+	log       *slog.Logger
+	hosts     map[string]bool
+	heartbeat time.Duration
+	full      http.Handler
+	readOnly  http.Handler
+	stopping  chan struct{} // closed by Close: streams end
+
+	mu      sync.Mutex
+	closed  bool
+	servers []*http.Server
+}
+
+// New returns a server for control. It listens nowhere until Serve.
+func New(control api.Control, o Options) *Server {
+	s := &Server{control: control, log: o.Log, heartbeat: o.Heartbeat, stopping: make(chan struct{}), hosts: map[string]bool{"localhost": true}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.heartbeat <= 0 {
+		s.heartbeat = 15 * time.Second
+	}
+	for _, h := range o.Hosts {
+		s.hosts[h] = true
+	}
+	s.full = s.handler(false)
+	s.readOnly = s.handler(true)
+	return s
+}
+
+// Handler is the whole control API. Whoever reaches it may do everything: it belongs on the unix socket.
+func (s *Server) Handler() http.Handler { return s.full }
+
+// ReadOnly is what may be shown to whoever reaches a TCP port: health, status, nodes, history, deployments and
+// events. The rest answers denied, until there are accounts to tell callers apart.
+func (s *Server) ReadOnly() http.Handler { return s.readOnly }
+
+// Serve answers requests on ln with h until Close, and then returns nil. It closes ln.
+func (s *Server) Serve(ln net.Listener, h http.Handler) error {
+	hs := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext:       connContext,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ln.Close()
+	}
+	s.servers = append(s.servers, hs)
+	s.mu.Unlock()
+	if err := hs.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Close stops listening, ends the streams, and waits for the requests under way until ctx ends, then cuts them off.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.stopping)
+	}
+	servers := s.servers
+	s.servers = nil
+	s.mu.Unlock()
+	var first error
+	for _, hs := range servers {
+		err := hs.Shutdown(ctx)
+		if err != nil {
+			err = hs.Close()
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
