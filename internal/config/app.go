@@ -1,0 +1,163 @@
+package config
+
+import "time"
+
+// App is one entry of applications: a managed unit with a release and replicas.
+type App struct {
+	// DeployEx's keys.
+
+	Name                   string        `yaml:"name" required:"true" doc:"Name of the app, equal to the name of its release (bin/NAME). Letters, digits, _ and -, beginning with a letter; at most 100 characters; no - for gleam."`
+	Language               Language      `yaml:"language" default:"elixir" enum:"elixir|erlang|gleam" doc:"Which start contract its release has."`
+	Replicas               int           `yaml:"replicas" default:"3" min:"0" max:"1000" doc:"How many instances run."`
+	DeployRollbackTimeout  time.Duration `yaml:"deploy_rollback_timeout_ms" default:"600000" min:"1000" later:"rollback comes with a later version; readiness.timeout_ms ends a deployment that does not get ready" doc:"How long a new version may take to become stable before it is rolled back."`
+	DeployScheduleInterval time.Duration `yaml:"deploy_schedule_interval_ms" default:"5000" min:"100" max:"86400000" doc:"How often the bucket is polled, besides being watched."`
+	ReplicaPorts           []ReplicaPort `yaml:"replica_ports" doc:"Variables that give each instance its own port. An app takes replicas + 1 ports from each base; the spare one is for the new instance of a rolling deployment."`
+	Env                    []EnvVar      `yaml:"env" doc:"Environment variables of the instances."`
+	Monitoring             []AppMonitor  `yaml:"monitoring" later:"the watchdog comes with a later version" doc:"Watchdog of the app's instances."`
+	Certificates           []Certificate `yaml:"certificates" later:"certificates come with a later version" doc:"Certificates by ACME."`
+
+	// Beamkeeper's own.
+
+	User       string     `yaml:"user" computed:"the daemon's user" doc:"OS user the instances run as. The daemon needs root to start instances as somebody else."`
+	CookieFile string     `yaml:"cookie_file" path:"file" computed:"the node's cookie" doc:"File with the cookie of this app, mode 0400 or 0600."`
+	Readiness  Readiness  `yaml:"readiness" doc:"When an instance counts as ready: its process runs, its node is up, its OTP application is started, and the probe, if there is one, passes."`
+	Strategy   Strategy   `yaml:"strategy" doc:"How a new version replaces the old one."`
+	Stop       Stop       `yaml:"stop" doc:"How an instance is stopped."`
+	CrashLoop  CrashLoop  `yaml:"crash_loop" doc:"When an instance that keeps crashing is given up."`
+	HotUpgrade HotUpgrade `yaml:"hot_upgrade" later:"hot upgrades come with a later version; every deployment is a full one" doc:"Upgrades without a restart."`
+	Hooks      Hooks      `yaml:"hooks" later:"hooks come with a later version" doc:"Programs run around a deployment. Each is a list of program and arguments; no shell is involved."`
+	Limits     Limits     `yaml:"limits" later:"resource limits come with a later version" doc:"Limits of each instance."`
+	Cluster    string     `yaml:"cluster" default:"none" enum:"none|mesh" later:"meshes come with a later version" doc:"mesh: each ready instance is asked to connect to its siblings."`
+}
+
+// Language is the start contract of an app's release.
+type Language string
+
+// The languages.
+const (
+	Elixir Language = "elixir"
+	Erlang Language = "erlang"
+	Gleam  Language = "gleam"
+)
+
+// ReplicaPort is a variable with a port of its own for each instance: Base plus the instance's slot.
+type ReplicaPort struct {
+	Key  string `yaml:"key" required:"true" doc:"Name of the variable."`
+	Base int    `yaml:"base" required:"true" min:"1" max:"65535" doc:"Port of slot 0. Slot n has base + n."`
+}
+
+// EnvVar is one environment variable.
+type EnvVar struct {
+	Key   string `yaml:"key" required:"true" doc:"Name of the variable."`
+	Value string `yaml:"value" scalar:"any" secret:"env" doc:"Its value: any scalar, taken as text. Spaces and $ stay as they are."`
+}
+
+// AppMonitor is one watchdog of an app's instances.
+type AppMonitor struct {
+	Type    string  `yaml:"type" required:"true" enum:"atom|process|port" doc:"Which table of the VM is watched."`
+	Restart bool    `yaml:"enable_restart" default:"true" doc:"Whether passing the restart threshold restarts the instance."`
+	Warning Percent `yaml:"warning_threshold_percent" default:"75" min:"1" max:"100" doc:"Use in percent of the limit that gives a warning."`
+	Limit   Percent `yaml:"restart_threshold_percent" default:"90" min:"1" max:"100" doc:"Use in percent of the limit that gives a restart."`
+}
+
+// Readiness says when an instance is ready.
+type Readiness struct {
+	Timeout     time.Duration `yaml:"timeout_ms" default:"60000" min:"1" max:"86400000" doc:"An instance that is not ready after so long has failed; so has its deployment."`
+	Application string        `yaml:"application" computed:"the app's name" doc:"OTP application that must be started."`
+	Successes   int           `yaml:"successes" default:"1" min:"1" max:"1000" doc:"How often in a row the probe must pass."`
+	Probe       *Probe        `yaml:"probe" doc:"One probe: http, tcp, rpc or exec. ${NAME} stands for a variable of the instance, such as one of replica_ports or env."`
+}
+
+// Probe asks an instance whether it is ready. Exactly one of HTTP, TCP, RPC and Exec is set.
+type Probe struct {
+	HTTP     string        `yaml:"http" doc:"URL; passes on a status of 200 to 399."`
+	TCP      string        `yaml:"tcp" doc:"HOST:PORT; passes when it accepts a connection."`
+	RPC      string        `yaml:"rpc" doc:"Call in the instance, m:f(Args) or m:f/0; passes when it gives true or ok."`
+	Exec     Command       `yaml:"exec" doc:"Program and arguments; passes when it exits with 0."`
+	Interval time.Duration `yaml:"interval_ms" default:"250" min:"10" max:"3600000" doc:"Time between two tries."`
+	Timeout  time.Duration `yaml:"timeout_ms" default:"2000" min:"10" max:"3600000" doc:"Time one try may take."`
+}
+
+// Strategy says how a new version replaces the old one.
+type Strategy struct {
+	MaxUnavailable int           `yaml:"max_unavailable" default:"0" min:"0" max:"1000" doc:"How many replicas may be missing during a deployment. 0: the old instance stops only when its successor is ready."`
+	MaxParallel    int           `yaml:"max_parallel" default:"1" min:"1" max:"1000" doc:"How many replicas are replaced at the same time. With replica_ports there is one spare slot, so that more than one needs max_unavailable."`
+	Soak           time.Duration `yaml:"soak_ms" default:"30000" min:"0" max:"86400000" later:"soaking comes with a later version" doc:"How long a new version is watched before the deployment counts as done."`
+}
+
+// Stop says how an instance is stopped.
+type Stop struct {
+	Timeout   time.Duration `yaml:"timeout_ms" default:"15000" min:"0" max:"86400000" doc:"How long init:stop may take before SIGTERM."`
+	KillAfter time.Duration `yaml:"kill_after_ms" default:"5000" min:"0" max:"86400000" doc:"How long SIGTERM may take before SIGKILL of the whole session."`
+}
+
+// CrashLoop says when an instance that keeps crashing is given up.
+type CrashLoop struct {
+	Limit  int           `yaml:"limit" default:"10" min:"1" max:"100000" doc:"More crashes than this within the window, and the instance is failed until told otherwise."`
+	Window time.Duration `yaml:"window_ms" default:"600000" min:"1000" max:"86400000" doc:"The window."`
+}
+
+// HotUpgrade is about upgrades without a restart.
+type HotUpgrade struct {
+	Enabled bool          `yaml:"enabled" default:"true" doc:"Whether a version that can be installed hot is."`
+	Soak    time.Duration `yaml:"soak_ms" default:"60000" min:"0" max:"86400000" doc:"How long the new version is watched before it is made permanent."`
+	Commit  string        `yaml:"commit" default:"auto" enum:"auto|manual" doc:"Who makes it permanent after the soak."`
+}
+
+// Hooks are programs run around a deployment.
+type Hooks struct {
+	BeforeDeploy []Command `yaml:"before_deploy" doc:"Before anything is started or stopped."`
+	AfterDeploy  []Command `yaml:"after_deploy" doc:"After the deployment has ended well."`
+	BeforeStop   []Command `yaml:"before_stop" doc:"Before an instance is stopped."`
+	AfterStop    []Command `yaml:"after_stop" doc:"After an instance has stopped."`
+}
+
+// Limits are limits of each instance. 0 means none.
+type Limits struct {
+	MemoryMax Size    `yaml:"memory_max" min:"1048576" doc:"Memory of the instance's cgroup, such as 2GiB."`
+	CPUQuota  Percent `yaml:"cpu_quota" min:"1" max:"1000000" doc:"Processor time in percent of one core, such as 200%."`
+}
+
+// Certificate is one certificate got by ACME.
+type Certificate struct {
+	Type           string          `yaml:"type" default:"domains" enum:"domains" doc:"Kind of certificate."`
+	Domains        []string        `yaml:"domains" doc:"Names in the certificate."`
+	CheckInterval  time.Duration   `yaml:"certificate_check_interval_ms" default:"86400000" min:"1000" doc:"How often it is checked."`
+	DNSPropagation time.Duration   `yaml:"dns_propagation_timeout_ms" default:"120000" min:"0" doc:"How long a DNS record may take to be seen."`
+	DNSCheck       time.Duration   `yaml:"dns_check_interval_ms" default:"5000" min:"1" doc:"How often the record is looked for."`
+	RenewDays      int             `yaml:"renew_before_days" default:"30" min:"0" max:"3650" doc:"Renewed when it is valid for less."`
+	DNSProvider    string          `yaml:"dns_provider" required:"true" enum:"route53|cloudflare" doc:"Who serves the DNS zone."`
+	DNSOptions     DNSOptions      `yaml:"dns_options" doc:"Settings of the DNS provider."`
+	ACMEProvider   string          `yaml:"acme_provider" required:"true" enum:"lets_encrypt" doc:"Who signs."`
+	ACMEOptions    ACMEOptions     `yaml:"acme_options" doc:"Settings of the signer."`
+	Importer       string          `yaml:"importer" required:"true" enum:"route53" doc:"Where the certificate is imported (AWS Certificate Manager)."`
+	ImporterOpts   ImporterOptions `yaml:"importer_options" doc:"Settings of the importer."`
+	Storage        StorageOptions  `yaml:"storage_options" doc:"Files the certificate is written to."`
+}
+
+// DNSOptions are settings of a DNS provider.
+type DNSOptions struct {
+	TTL      int    `yaml:"ttl" default:"1" min:"0" doc:"Time to live of the record, in seconds."`
+	Zone     string `yaml:"zone" scalar:"any" doc:"Zone identifier."`
+	APIToken string `yaml:"api_token" scalar:"any" secret:"true" doc:"Token of Cloudflare."`
+}
+
+// ACMEOptions are settings of a signer.
+type ACMEOptions struct {
+	ContactEmail string        `yaml:"contact_email" doc:"Address of the account."`
+	URL          string        `yaml:"url" default:"https://acme-v02.api.letsencrypt.org/directory" doc:"Directory of the ACME server."`
+	KeySize      int           `yaml:"key_size" default:"2048" min:"1024" max:"16384" doc:"Bits of the RSA key."`
+	Propagation  time.Duration `yaml:"propagation_timeout_ms" default:"120000" min:"0" doc:"How long the signer may take to see the record."`
+	Check        time.Duration `yaml:"check_interval_ms" default:"2000" min:"1" doc:"How often the signer is asked."`
+}
+
+// ImporterOptions are settings of an importer.
+type ImporterOptions struct {
+	CertificateARN string `yaml:"certificate_arn" doc:"ARN of the certificate to replace."`
+}
+
+// StorageOptions are files that a certificate is written to.
+type StorageOptions struct {
+	CertificatePath string `yaml:"certificate_path" path:"file" doc:"File of the chain."`
+	PrivateKeyPath  string `yaml:"private_key_path" path:"file" doc:"File of the key, mode 0600."`
+}

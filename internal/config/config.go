@@ -1,0 +1,147 @@
+package config
+
+import "time"
+
+// Config is a whole configuration file, defaulted and checked.
+type Config struct {
+	// DeployEx's keys.
+
+	AccountName       string         `yaml:"account_name" default:"local" scalar:"any" doc:"Name of the environment; the folder of an app's current.json in the bucket: versions/APP/ACCOUNT_NAME/current.json."`
+	Hostname          string         `yaml:"hostname" scalar:"any" later:"the dashboard comes with a later version" doc:"Public host name of the dashboard."`
+	Port              int            `yaml:"port" min:"1" max:"65535" later:"the dashboard comes with a later version" doc:"Port of the dashboard in DeployEx's files; web.listen is the setting of Beamkeeper."`
+	ReleaseAdapter    ReleaseAdapter `yaml:"release_adapter" default:"local" enum:"local|s3|gcp-storage" doc:"Where releases come from. This version reads local folders only; s3 and gcp-storage are refused."`
+	ReleaseBucket     string         `yaml:"release_bucket" computed:"<var_path>/bucket" doc:"The bucket: a folder for local (relative to the configuration file's folder), a bucket name otherwise."`
+	SecretsAdapter    SecretsAdapter `yaml:"secrets_adapter" default:"none" enum:"none|env|aws|gcp" doc:"Where secrets come from: none (files), env (DEPLOYEX_ERLANG_COOKIE and its siblings in the daemon's environment). aws and gcp are refused by this version."`
+	SecretsPath       string         `yaml:"secrets_path" scalar:"any" later:"only the adapters aws and gcp use it" doc:"Name of the secret for the adapters aws and gcp."`
+	AWSRegion         string         `yaml:"aws_region" later:"only the adapters s3 and aws use it" doc:"AWS region of bucket and secrets."`
+	GoogleCredentials string         `yaml:"google_credentials" path:"file" later:"only the adapters gcp-storage and gcp use it" doc:"Service account file of Google Cloud."`
+
+	Version            string `yaml:"version" scalar:"any" installer:"true" doc:"Version of DeployEx to install."`
+	OTPVersion         string `yaml:"otp_version" scalar:"any" installer:"true" doc:"OTP version of the DeployEx package to install. Beamkeeper talks to every OTP it supports, whatever it says here."`
+	OSTarget           string `yaml:"os_target" scalar:"any" installer:"true" doc:"Operating system of the DeployEx package to install."`
+	OTPTLSCertificates string `yaml:"otp_tls_certificates" path:"dir" installer:"true" doc:"Folder of the certificates DeployEx's installer set up. The distribution uses plain TCP in this version; see node.tls."`
+	InstallPath        string `yaml:"install_path" path:"dir" installer:"true" doc:"Where DeployEx was installed."`
+
+	VarPath             string        `yaml:"var_path" default:"/var/lib/beamkeeper" path:"dir" doc:"What the daemon keeps: instances (service/), unpacked releases (releases/), downloads (cache/), its state (state/) and the generated cookie."`
+	LogPath             string        `yaml:"log_path" default:"/var/log/beamkeeper" path:"dir" doc:"The daemon's own logs."`
+	MonitoredAppLogPath string        `yaml:"monitored_app_log_path" default:"/var/log/monitored-apps" path:"dir" doc:"Logs of the instances: APP/INSTANCE-stdout.log and APP/INSTANCE-stderr.log."`
+	MetricsRetention    time.Duration `yaml:"metrics_retention_time_ms" default:"3600000" min:"0" later:"metrics come with a later version" doc:"How long metrics are kept."`
+	LogsRetention       time.Duration `yaml:"logs_retention_time_ms" default:"3600000" min:"0" later:"searchable log history comes with a later version; the log files themselves are not cut" doc:"How long log lines are kept for searching."`
+
+	Monitoring    []HostMonitor  `yaml:"monitoring" later:"the watchdog comes with a later version" doc:"Watchdog of the host and of the daemon."`
+	Notifications []Notification `yaml:"notifications" later:"notifications are delivered by a later version" doc:"Where events are sent to."`
+	Applications  []App          `yaml:"applications" doc:"The applications to deploy and supervise."`
+
+	// Beamkeeper's own sections.
+
+	Node    Node    `yaml:"node" doc:"The daemon as a node of the Erlang distribution."`
+	Control Control `yaml:"control" doc:"The control socket, which the command line talks to."`
+	Web     Web     `yaml:"web" doc:"Dashboard and HTTP API over TCP."`
+	Release Release `yaml:"release" doc:"How releases are checked, unpacked and kept."`
+	Fleet   Fleet   `yaml:"fleet" later:"fleets come with a later version" doc:"Several hosts that share desired versions."`
+
+	// File is the name of the file, as given to Load or Parse.
+	File string
+
+	origin map[string]position // where each key that the file sets was written
+}
+
+// ReleaseAdapter says where releases come from.
+type ReleaseAdapter string
+
+// The release adapters.
+const (
+	ReleaseLocal ReleaseAdapter = "local"
+	ReleaseS3    ReleaseAdapter = "s3"
+	ReleaseGCS   ReleaseAdapter = "gcp-storage"
+)
+
+// SecretsAdapter says where secrets come from.
+type SecretsAdapter string
+
+// The secrets adapters.
+const (
+	SecretsNone SecretsAdapter = "none"
+	SecretsEnv  SecretsAdapter = "env"
+	SecretsAWS  SecretsAdapter = "aws"
+	SecretsGCP  SecretsAdapter = "gcp"
+)
+
+// Node is the daemon as a node of the Erlang distribution.
+type Node struct {
+	Name            string        `yaml:"name" default:"beamkeeper" doc:"Alive name: what stands before the @."`
+	Host            string        `yaml:"host" computed:"the short host name" doc:"What stands after the @. A name with a dot means long names."`
+	CookieFile      string        `yaml:"cookie_file" path:"file" computed:"the cookie of secrets_adapter, else <var_path>/cookie, created with mode 0400" doc:"File with the cookie, mode 0400 or 0600. Wins over the secrets' cookie."`
+	Visibility      string        `yaml:"visibility" default:"hidden" enum:"hidden|visible" doc:"hidden: the node takes no part in global or in full meshes. visible is refused by this version."`
+	Listen          string        `yaml:"listen" default:"127.0.0.1:0" doc:"Address the distribution listens on; port 0 takes a free one."`
+	Allow           []string      `yaml:"allow" default:"[observer@*]" doc:"Patterns (with * and ?) of node names besides the instances that may connect."`
+	EPMD            string        `yaml:"epmd" computed:"127.0.0.1 and the port in ERL_EPMD_PORT, else 4369" doc:"Address of the port mapper, HOST:PORT."`
+	NetTickTime     time.Duration `yaml:"net_ticktime_ms" default:"60000" min:"1000" max:"3600000" doc:"A peer that is silent for so long is down. kernel's net_ticktime, in milliseconds."`
+	ConnectTimeout  time.Duration `yaml:"connect_timeout_ms" default:"7000" min:"100" max:"600000" doc:"How long connecting and the handshake may take. kernel's net_setuptime, in milliseconds."`
+	SendBufferBytes Size          `yaml:"send_buffer_bytes" default:"8MiB" min:"65536" max:"1073741824" doc:"How much may wait to be sent on one link before senders have to wait."`
+	TLS             NodeTLS       `yaml:"tls" doc:"Encryption of the distribution."`
+}
+
+// NodeTLS is the encryption of the distribution.
+type NodeTLS struct {
+	Mode     string `yaml:"mode" default:"off" enum:"off|own_ca|files" doc:"off: plain TCP. own_ca: certificates made by the daemon. files: certificates given below. This version refuses all but off."`
+	CAFile   string `yaml:"ca_file" path:"file" doc:"Certificate of the authority, PEM."`
+	CertFile string `yaml:"cert_file" path:"file" doc:"Certificate of the daemon, PEM."`
+	KeyFile  string `yaml:"key_file" path:"file" doc:"Private key of the daemon, PEM."`
+	OptFile  string `yaml:"optfile" path:"file" doc:"An existing ssl_dist_optfile, such as DeployEx's inet_tls.conf, instead of the three files."`
+}
+
+// Control is the control socket.
+type Control struct {
+	Socket string `yaml:"socket" default:"/run/beamkeeper/beamkeeper.sock" path:"file" doc:"Unix socket of the control API, created with mode 0660."`
+}
+
+// Web is the dashboard and the HTTP API over TCP.
+type Web struct {
+	Listen string `yaml:"listen" later:"the dashboard comes with a later version" doc:"Address of the dashboard, HOST:PORT. Empty: off."`
+	TLS    WebTLS `yaml:"tls" later:"the dashboard comes with a later version" doc:"HTTPS for the dashboard."`
+}
+
+// WebTLS is the certificate of the dashboard.
+type WebTLS struct {
+	CertFile string `yaml:"cert_file" path:"file" doc:"Certificate chain, PEM."`
+	KeyFile  string `yaml:"key_file" path:"file" doc:"Private key, PEM."`
+}
+
+// Release says how releases are checked, unpacked and kept.
+type Release struct {
+	Verify           string   `yaml:"verify" default:"if_present" enum:"if_present|required" doc:"if_present: a sha256 in current.json must match. required: a release without one is refused."`
+	PublicKeys       []string `yaml:"public_keys" doc:"Keys that releases must be signed with. Refused by this version, which cannot check signatures."`
+	KeepReleases     int      `yaml:"keep_releases" default:"3" min:"0" max:"1000" doc:"How many old releases of an app stay on disk, besides those in use."`
+	MaxUnpackedBytes Size     `yaml:"max_unpacked_bytes" default:"4GiB" min:"1048576" doc:"A release that unpacks to more is refused."`
+	MaxEntries       int      `yaml:"max_entries" default:"200000" min:"1" max:"10000000" doc:"A release with more files and folders is refused."`
+}
+
+// Fleet is what several hosts share.
+type Fleet struct {
+	ETCDEndpoints []string `yaml:"etcd_endpoints" doc:"URLs of etcd. Empty: this host is on its own."`
+}
+
+// HostMonitor is one watchdog of the host or of the daemon.
+type HostMonitor struct {
+	Type    string  `yaml:"type" required:"true" enum:"memory|atom|process|port" doc:"What is watched: memory of the host, or a table of DeployEx's own VM."`
+	Restart bool    `yaml:"enable_restart" default:"true" doc:"Whether passing the restart threshold restarts something."`
+	Warning Percent `yaml:"warning_threshold_percent" default:"75" min:"1" max:"100" doc:"Use in percent of the limit that gives a warning."`
+	Limit   Percent `yaml:"restart_threshold_percent" default:"90" min:"1" max:"100" doc:"Use in percent of the limit that gives a restart."`
+}
+
+// Notification is one place that events are sent to.
+type Notification struct {
+	Adapter string              `yaml:"adapter" required:"true" enum:"webhook|slack|pagerduty" doc:"How the event is sent."`
+	URL     string              `yaml:"url" secret:"url" computed:"for pagerduty https://events.pagerduty.com/v2/enqueue" doc:"Where it is sent to."`
+	Enabled bool                `yaml:"enabled" default:"true" doc:"Whether it is used."`
+	Events  []string            `yaml:"events" enum:"crash_restart|deployment_started|deployment_complete|application_ready|watchdog_threshold_exceeded|watchdog_threshold_warning|certificate_renewed|certificate_valid|certificate_failed|deployment_shutdown|config_changed|config_change_applied|all" doc:"Events that are sent; all stands for every one."`
+	Options NotificationOptions `yaml:"options" doc:"Settings of the adapter."`
+}
+
+// NotificationOptions are the settings of a notification's adapter.
+type NotificationOptions struct {
+	RoutingKey string `yaml:"routing_key" scalar:"any" secret:"true" doc:"Integration key of PagerDuty."`
+	Username   string `yaml:"username" default:"DeployEx" doc:"Name shown in Slack."`
+	IconEmoji  string `yaml:"icon_emoji" default:":robot_face:" doc:"Emoji shown in Slack."`
+}
