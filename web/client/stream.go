@@ -23,8 +23,9 @@ var errStopped = errors.New("client: stopped by the caller")
 func (c *Client) Events(ctx context.Context, since uint64, follow bool, yield func(api.Event) bool) error {
 	last, away := since, time.Time{}
 	for {
-		err := c.readEvents(ctx, since, last, follow, func(e api.Event) bool {
-			last, away = e.ID, time.Time{}
+		up := func() { away = time.Time{} }
+		err := c.readEvents(ctx, since, last, follow, up, func(e api.Event) bool {
+			last = e.ID
 			return yield(e)
 		})
 		if errors.Is(err, errStopped) || ctx.Err() != nil && follow {
@@ -52,8 +53,8 @@ func cameAway(err error) bool {
 	return err == nil || errors.As(err, &e) && e.Code == api.CodeUnreachable
 }
 
-// readEvents reads one stream. It returns nil when the daemon ended it.
-func (c *Client) readEvents(ctx context.Context, since, last uint64, follow bool, yield func(api.Event) bool) error {
+// readEvents reads one stream, after calling up once it is open. It returns nil when the daemon ended it.
+func (c *Client) readEvents(ctx context.Context, since, last uint64, follow bool, up func(), yield func(api.Event) bool) error {
 	q := url.Values{"since": {strconv.FormatUint(since, 10)}, "follow": {strconv.FormatBool(follow)}}
 	lastID := ""
 	if last > since {
@@ -64,6 +65,7 @@ func (c *Client) readEvents(ctx context.Context, since, last uint64, follow bool
 		return err
 	}
 	defer resp.Body.Close()
+	up()
 	var name, data []byte
 	return c.lines(ctx, resp.Body, func(line []byte) error {
 		field, value, _ := bytes.Cut(line, []byte(":"))
