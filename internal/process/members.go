@@ -2,7 +2,15 @@ package process
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Member is one process of an instance, as read from /proc.
@@ -13,13 +21,146 @@ type Member struct {
 	Main      bool   // the instance's main process
 }
 
-// Members lists the living processes of an instance: its main process, its session, what it started, and everything
-// that carries its name in the environment. epmd is never among them: it serves other nodes.
-// It works also after the main process has ended.
-func Members(id Identity) ([]Member, error) { return nil, errTODO }
+// epmdComm is the program that is never an instance's own, although the first BEAM of a machine starts it and it
+// inherits that BEAM's environment: it serves all nodes of the machine.
+const epmdComm = "epmd"
 
-// SignalAll sends sig once to every member and returns how many there were.
-func SignalAll(id Identity, sig syscall.Signal) (int, error) { return 0, errTODO }
+// Members lists the living processes of an instance, oldest first: its main process, its session, all that carries its
+// name in the environment, and what these have started. epmd is never among them.
+// It works also after the main process has ended.
+//
+// The session alone is not enough. A BEAM's erl_child_setup and each port program make sessions of their own (seen with
+// OTP 25, 27 and 29), and port programs outlive a killed BEAM as children of init; the environment still names them.
+func Members(id Identity) ([]Member, error) {
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	if boot != id.BootID {
+		return nil, nil
+	}
+	all := map[int]stat{}
+	if err := eachStat(func(s stat) { all[s.pid] = s }); err != nil {
+		return nil, fmt.Errorf("process: members of %q: %w", id.Instance, err)
+	}
+	// While a session has members its number cannot become another process's pid. When it is another's, the session
+	// is gone.
+	leader, exists := all[id.OSPID]
+	sameSession := !exists || leader.start == id.StartTime
+
+	in := map[int]bool{}
+	for pid, s := range all {
+		in[pid] = pid == id.OSPID && s.start == id.StartTime ||
+			sameSession && s.session == id.OSPID && s.start >= id.StartTime ||
+			names(pid, id)
+	}
+	excluded := func(s stat) bool { return s.comm == epmdComm || s.pid == os.Getpid() || s.pid == 1 }
+	for grown := true; grown; { // what members have started, whatever it did to its session and environment
+		grown = false
+		for pid, s := range all {
+			if parent, ok := all[s.ppid]; !in[pid] && ok && in[s.ppid] && !excluded(parent) {
+				in[pid], grown = true, true
+			}
+		}
+	}
+	var members []Member
+	for pid, s := range all {
+		if in[pid] && s.alive() && !excluded(s) {
+			members = append(members, Member{OSPID: pid, StartTime: s.start, Comm: s.comm,
+				Main: pid == id.OSPID && s.start == id.StartTime})
+		}
+	}
+	slices.SortFunc(members, func(a, b Member) int {
+		if a.StartTime != b.StartTime {
+			return int(min(max(int64(a.StartTime-b.StartTime), -1), 1))
+		}
+		return a.OSPID - b.OSPID
+	})
+	return members, nil
+}
+
+// names says whether a process's environment names the instance. A process whose environment we may not read is none
+// of ours: an instance's are the daemon's user's, or the daemon is root.
+func names(pid int, id Identity) bool {
+	env, err := readEnviron(pid)
+	if err != nil || env.value(EnvInstance) != id.Instance {
+		return false
+	}
+	return id.Node == "" || env.value(EnvNode) == id.Node
+}
+
+// signal reaches the member and nobody else.
+func (m Member) signal(sig syscall.Signal) error {
+	fd, err := openPidfd(m.OSPID, m.StartTime)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil {
+		if errors.Is(err, unix.ESRCH) {
+			return ErrGone
+		}
+		return fmt.Errorf("process: signal %s (OS pid %d): %w", m.Comm, m.OSPID, err)
+	}
+	return nil
+}
+
+// SignalAll sends sig once to every member, the main process last, and returns how many got it.
+// (Last, so that a heart program is gone before it could start the BEAM again.)
+func SignalAll(id Identity, sig syscall.Signal) (int, error) {
+	members, err := Members(id)
+	if err != nil {
+		return 0, err
+	}
+	slices.SortStableFunc(members, func(a, b Member) int { return boolRank(a.Main) - boolRank(b.Main) })
+	var errs []error
+	sent := 0
+	for _, m := range members {
+		switch err := m.signal(sig); {
+		case err == nil:
+			sent++
+		case !errors.Is(err, ErrGone):
+			errs = append(errs, err)
+		}
+	}
+	return sent, errors.Join(errs...)
+}
+
+func boolRank(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
 
 // KillAll sends SIGKILL to every member until none is left, or until ctx ends (the error then names the survivors).
-func KillAll(ctx context.Context, id Identity) error { return errTODO }
+func KillAll(ctx context.Context, id Identity) error {
+	pause := time.Millisecond
+	for {
+		_, killErr := SignalAll(id, syscall.SIGKILL)
+		left, err := Members(id)
+		if err != nil {
+			return err
+		}
+		if len(left) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("process: kill %q: still there: %s: %w", id.Instance, describe(left), ctx.Err()), killErr)
+		case <-time.After(pause):
+			pause = min(2*pause, 50*time.Millisecond)
+		}
+	}
+}
+
+func describe(members []Member) string {
+	var b strings.Builder
+	for i, m := range members {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s (OS pid %d)", m.Comm, m.OSPID)
+	}
+	return b.String()
+}
