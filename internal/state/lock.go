@@ -1,3 +1,80 @@
 package state
 
-type lock struct{}
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrHeld tells that another daemon holds the folder.
+var ErrHeld = errors.New("state: held by another daemon")
+
+// HeldError is the ErrHeld of one folder, with what its holder wrote about itself.
+type HeldError struct {
+	Dir   string
+	OSPID int       // 0: not known
+	Since time.Time // zero: not known
+}
+
+func (e *HeldError) Error() string {
+	if e.OSPID == 0 {
+		return fmt.Sprintf("state: %q is held by another daemon", e.Dir)
+	}
+	return fmt.Sprintf("state: %q is held by another daemon, OS pid %d, since %s", e.Dir, e.OSPID,
+		e.Since.UTC().Format("2006-01-02 15:04:05 UTC"))
+}
+
+// Is makes errors.Is(err, ErrHeld) true.
+func (e *HeldError) Is(target error) bool { return target == ErrHeld }
+
+// lock is the file that the daemon holding a folder keeps locked. The kernel lets go of it when the daemon dies, however
+// that happens, so a file that is left behind locks nobody out.
+type lock struct{ f *os.File }
+
+type holder struct {
+	OSPID int       `json:"os_pid"`
+	Since time.Time `json:"since"`
+}
+
+func takeLock(dir string) (*lock, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("state: lock %q: %w", f.Name(), err)
+		}
+		held := &HeldError{Dir: dir}
+		var h holder
+		if b, err := io.ReadAll(io.LimitReader(f, 4096)); err == nil && json.Unmarshal(b, &h) == nil {
+			held.OSPID, held.Since = h.OSPID, h.Since
+		}
+		return nil, held
+	}
+	b, err := json.Marshal(holder{OSPID: os.Getpid(), Since: time.Now().UTC()})
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.WriteAt(append(b, '\n'), 0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("state: write %q: %w", f.Name(), err)
+	}
+	return &lock{f: f}, nil
+}
+
+// release empties the file and lets it go. The file stays: to remove it would let two daemons lock two files of one name.
+func (l *lock) release() error {
+	l.f.Truncate(0) // only what a reader would be told; the lock itself goes with the descriptor
+	return l.f.Close()
+}

@@ -1,0 +1,325 @@
+package state
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/process"
+)
+
+// What is kept at most. The oldest goes first.
+const (
+	MaxEvents      = 10_000
+	MaxDeployments = 1_000
+	MaxHistory     = 1_000 // per app
+)
+
+// Sources of a wished version.
+const (
+	SourceCurrent  = "current.json"
+	SourceOperator = "operator"
+)
+
+// App is what is wished for an app, and how far that has got.
+type App struct {
+	Name    string    `json:"name"`
+	Wish    Release   `json:"wish"`             // the version wished; empty: none yet
+	Source  string    `json:"source,omitempty"` // SourceCurrent or SourceOperator: whose word was last
+	At      time.Time `json:"at"`               // when it was said
+	Settled Release   `json:"settled"`          // what the last deployment to succeed brought
+
+	// Current is the change token of the current.json last acted on. While it is the bucket's, an operator's wish stands.
+	Current string `json:"current,omitempty"`
+
+	Stopped    bool   `json:"stopped,omitempty"`     // the operator stopped the app
+	Replicas   *int   `json:"replicas,omitempty"`    // the operator's; nil: the configuration's
+	ScaledFrom int    `json:"scaled_from,omitempty"` // the configuration's replicas when Replicas was set; a new one there wins
+	Restart    uint64 `json:"restart,omitempty"`     // counts restarts of the whole app
+
+	Deployment string `json:"deployment,omitempty"` // under way
+	Failed     string `json:"failed,omitempty"`     // the deployment in which the wish failed: it is not tried again unasked
+	Halted     string `json:"halted,omitempty"`     // the deployment after which nothing at all is tried unasked
+}
+
+// Release names a release as the bucket has it.
+type Release struct {
+	Version string `json:"version,omitempty"`
+	Hash    string `json:"hash,omitempty"`   // any text
+	SHA256  string `json:"sha256,omitempty"` // of the archive; empty: any
+}
+
+// Instance is one instance that exists, running or not.
+type Instance struct {
+	Name       string         `json:"name"`
+	App        string         `json:"app"`
+	Slot       int            `json:"slot"`
+	Ports      map[string]int `json:"ports,omitempty"`
+	Version    string         `json:"version"`
+	Hash       string         `json:"hash,omitempty"`
+	SHA256     string         `json:"sha256,omitempty"`  // of the archive
+	Restart    uint64         `json:"restart,omitempty"` // the app's Restart when it was made
+	Deployment string         `json:"deployment"`        // that made it
+	Kind       string         `json:"kind"`              // full, hot: how it got its version
+	CreatedAt  time.Time      `json:"created_at"`
+
+	// What is wished for it.
+	Stopped    bool `json:"stopped,omitempty"`    // the operator stopped it
+	Leaving    bool `json:"leaving,omitempty"`    // to be stopped, then removed for good
+	Restarting bool `json:"restarting,omitempty"` // to be stopped, then started again
+	Failed     bool `json:"failed,omitempty"`     // crashed too often: not started until told otherwise
+
+	// The OS process. The zero Process when none was started or its end was seen.
+	Process    process.Identity `json:"process"`
+	StartedAt  time.Time        `json:"started_at"`
+	Ready      bool             `json:"ready,omitempty"` // this OS process was ready once
+	OTPRelease string           `json:"otp_release,omitempty"`
+
+	InHistory      bool        `json:"in_history,omitempty"` // the versions history has it
+	CrashRestarts  int         `json:"crash_restarts,omitempty"`
+	ForcedRestarts int         `json:"forced_restarts,omitempty"`
+	CrashRow       int         `json:"crash_row,omitempty"` // crashes in a row, which the backoff goes by
+	Crashes        []time.Time `json:"crashes,omitempty"`   // those that the crash loop's window may still count
+	LastError      string      `json:"last_error,omitempty"`
+}
+
+// App returns the record of an app; ok is false when there is none.
+func (t *Tx) App(name string) (a App, ok bool, err error) {
+	ok, err = t.read(bucketApps, []byte(name), &a)
+	return a, ok, err
+}
+
+// Apps returns all records of apps, by name.
+func (t *Tx) Apps() ([]App, error) { return all[App](t.tx.Bucket(bucketApps)) }
+
+// PutApp writes the record of an app.
+func (t *Tx) PutApp(a App) error { return t.write(bucketApps, []byte(a.Name), a) }
+
+// DeleteApp removes the record of an app. Its history, deployments and events stay.
+func (t *Tx) DeleteApp(name string) error { return t.tx.Bucket(bucketApps).Delete([]byte(name)) }
+
+// Instance returns the record of an instance; ok is false when there is none.
+func (t *Tx) Instance(name string) (i Instance, ok bool, err error) {
+	ok, err = t.read(bucketInstances, []byte(name), &i)
+	return i, ok, err
+}
+
+// Instances returns the records of an app's instances, or of all with an empty app, by name.
+func (t *Tx) Instances(app string) ([]Instance, error) {
+	list, err := all[Instance](t.tx.Bucket(bucketInstances))
+	if err != nil || app == "" {
+		return list, err
+	}
+	var own []Instance
+	for _, i := range list {
+		if i.App == app {
+			own = append(own, i)
+		}
+	}
+	return own, nil
+}
+
+// PutInstance writes the record of an instance.
+func (t *Tx) PutInstance(i Instance) error { return t.write(bucketInstances, []byte(i.Name), i) }
+
+// DeleteInstance removes the record of an instance.
+func (t *Tx) DeleteInstance(name string) error {
+	return t.tx.Bucket(bucketInstances).Delete([]byte(name))
+}
+
+// Deployment returns the record of a deployment; ok is false when there is none.
+func (t *Tx) Deployment(id string) (d api.Deployment, ok bool, err error) {
+	ok, err = t.read(bucketDeployments, []byte(id), &d)
+	return d, ok, err
+}
+
+// Deployments returns up to limit deployments of an app, or of all with an empty app, the newest first. Limit 0 is all.
+func (t *Tx) Deployments(app string, limit int) ([]api.Deployment, error) {
+	var list []api.Deployment
+	c := t.tx.Bucket(bucketDeployments).Cursor()
+	for k, v := c.Last(); k != nil; k, v = c.Prev() {
+		var d api.Deployment
+		if err := decode(bucketDeployments, k, v, &d); err != nil {
+			return nil, err
+		}
+		if app == "" || d.App == app {
+			list = append(list, d)
+			if len(list) == limit {
+				break
+			}
+		}
+	}
+	return list, nil
+}
+
+// PutDeployment writes the record of a deployment. IDs sort by age, see NextDeployment.
+func (t *Tx) PutDeployment(d api.Deployment) error {
+	if err := t.write(bucketDeployments, []byte(d.ID), d); err != nil {
+		return err
+	}
+	return trim(t.tx.Bucket(bucketDeployments), MaxDeployments)
+}
+
+// NextDeployment mints the ID of a new deployment: d, then seven digits. It is never used twice.
+func (t *Tx) NextDeployment() (string, error) {
+	n, err := t.tx.Bucket(bucketDeployments).NextSequence()
+	return fmt.Sprintf("d%07d", n), err
+}
+
+// AddHistory appends to the versions history of an app.
+func (t *Tx) AddHistory(app string, h api.HistoryEntry) error {
+	b, err := t.tx.Bucket(bucketHistory).CreateBucketIfNotExists([]byte(app))
+	if err != nil {
+		return err
+	}
+	if err := appendTo(b, h); err != nil {
+		return err
+	}
+	return trim(b, MaxHistory)
+}
+
+// History returns the versions history of an app, the newest first.
+func (t *Tx) History(app string) ([]api.HistoryEntry, error) {
+	b := t.tx.Bucket(bucketHistory).Bucket([]byte(app))
+	if b == nil {
+		return nil, nil
+	}
+	list, err := all[api.HistoryEntry](b)
+	for i, j := 0, len(list)-1; i < j; i, j = i+1, j-1 {
+		list[i], list[j] = list[j], list[i]
+	}
+	return list, err
+}
+
+// LastEvent returns the highest ID that any event has had, 0 when there was none.
+func (t *Tx) LastEvent() uint64 { return t.tx.Bucket(bucketEvents).Sequence() }
+
+// AddEvents keeps events. Their IDs are set and grow.
+func (t *Tx) AddEvents(events []api.Event) error {
+	b := t.tx.Bucket(bucketEvents)
+	for _, e := range events {
+		if err := t.write(bucketEvents, number(e.ID), e); err != nil {
+			return err
+		}
+		if e.ID > b.Sequence() {
+			if err := b.SetSequence(e.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return trim(b, MaxEvents)
+}
+
+// Events returns up to limit kept events with an ID above since, the oldest first.
+func (t *Tx) Events(since uint64, limit int) ([]api.Event, error) {
+	var list []api.Event
+	c := t.tx.Bucket(bucketEvents).Cursor()
+	for k, v := c.Seek(number(since + 1)); k != nil && len(list) < limit; k, v = c.Next() {
+		var e api.Event
+		if err := decode(bucketEvents, k, v, &e); err != nil {
+			return nil, err
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+// Count adds n to a named counter and returns its new value.
+func (t *Tx) Count(name string, n uint64) (uint64, error) {
+	b := t.tx.Bucket(bucketCounters)
+	if v := b.Get([]byte(name)); len(v) == 8 {
+		n += binary.BigEndian.Uint64(v)
+	}
+	return n, b.Put([]byte(name), number(n))
+}
+
+// Counters returns all counters.
+func (t *Tx) Counters() (map[string]uint64, error) {
+	m := make(map[string]uint64)
+	err := t.tx.Bucket(bucketCounters).ForEach(func(k, v []byte) error {
+		if len(v) != 8 {
+			return fmt.Errorf("state: counter %q of %d bytes", k, len(v))
+		}
+		m[string(k)] = binary.BigEndian.Uint64(v)
+		return nil
+	})
+	return m, err
+}
+
+func (t *Tx) read(bucket, key []byte, into any) (bool, error) {
+	v := t.tx.Bucket(bucket).Get(key)
+	if v == nil {
+		return false, nil
+	}
+	return true, decode(bucket, key, v, into)
+}
+
+func (t *Tx) write(bucket, key []byte, value any) error {
+	v, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("state: write %s %q: %w", bucket, key, err)
+	}
+	return t.tx.Bucket(bucket).Put(key, v)
+}
+
+func decode(bucket, key, value []byte, into any) error {
+	if err := json.Unmarshal(value, into); err != nil {
+		return fmt.Errorf("state: read %s %q: %w", bucket, key, err)
+	}
+	return nil
+}
+
+func all[T any](b *bbolt.Bucket) ([]T, error) {
+	var list []T
+	err := b.ForEach(func(k, v []byte) error {
+		var one T
+		if err := decode([]byte("record"), k, v, &one); err != nil {
+			return err
+		}
+		list = append(list, one)
+		return nil
+	})
+	return list, err
+}
+
+func appendTo(b *bbolt.Bucket, value any) error {
+	n, err := b.NextSequence()
+	if err != nil {
+		return err
+	}
+	v, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return b.Put(number(n), v)
+}
+
+// trim removes the oldest records until the keys of the rest span at most max.
+func trim(b *bbolt.Bucket, max int) error {
+	c := b.Cursor()
+	last, _ := c.Last()
+	newest := ordinal(last)
+	for k, _ := c.First(); k != nil && newest-ordinal(k) >= max; k, _ = c.First() {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ordinal is the number in a key that number or NextDeployment made.
+func ordinal(k []byte) (n int) {
+	if len(k) == 8 && k[0] == 0 {
+		return int(binary.BigEndian.Uint64(k))
+	}
+	for _, c := range k {
+		if c >= '0' && c <= '9' {
+			n = n*10 + int(c-'0')
+		}
+	}
+	return n
+}
