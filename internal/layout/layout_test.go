@@ -1,0 +1,92 @@
+// Package layout guards the direction of the project's imports (docs/architecture.md); it holds only this test.
+package layout
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/beamkeeper/beamkeeper/"
+
+// allowed lists, for each package that is a library in its own right, the packages of the project it may import.
+var allowed = map[string][]string{
+	"etf":              {},
+	"node":             {"etf"},
+	"node/nodetest":    {"etf", "node"},
+	"tlsdist":          {"etf"},
+	"release":          {"etf"},
+	"web":              {"internal/api"},
+	"web/client":       {"internal/api", "web"},
+	"actors/bridge":    {"etf", "node"},
+	"internal/api":     {},
+	"internal/config":  {},
+	"internal/secrets": {"internal/config"},
+	"internal/state":   {"internal/api"},
+	"internal/process": {},
+	"internal/launch":  {},
+	"internal/probe":   {},
+	"internal/applog":  {},
+	"internal/host":    {},
+}
+
+// owned lists the packages that only one part of the project may import.
+var owned = map[string]string{
+	"ergo.services/ergo": "actors",
+	"gopkg.in/yaml.v3":   "internal/config",
+	"go.etcd.io/bbolt":   "internal/state",
+}
+
+func TestImports_KeepTheirDirection(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		want, guarded := allowed[name]
+		for _, imported := range p.Imports {
+			if own, ok := strings.CutPrefix(imported, module); ok && guarded && !slices.Contains(want, own) {
+				t.Errorf("%s imports %s; it may import only %q", name, own, want)
+			}
+			for outside, owner := range owned {
+				if (imported == outside || strings.HasPrefix(imported, outside+"/")) && name != owner && !strings.HasPrefix(name, owner+"/") {
+					t.Errorf("%s imports %s, which belongs to %s alone", name, imported, owner)
+				}
+			}
+		}
+		if slices.Contains([]string{"util", "common", "helpers", "misc"}, path.Base(name)) {
+			t.Errorf("package %s says nothing about what it holds", name)
+		}
+	}
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var list []goPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		err := d.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p)
+	}
+}
