@@ -1,49 +1,55 @@
 package actors
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
+	"github.com/beamkeeper/beamkeeper/etf"
+	"github.com/beamkeeper/beamkeeper/internal/launch"
 	"github.com/beamkeeper/beamkeeper/internal/state"
-)
-
-// Languages of an app; each has its own start contract.
-const (
-	Elixir = "elixir"
-	Erlang = "erlang"
-	Gleam  = "gleam"
+	"github.com/beamkeeper/beamkeeper/node"
+	"github.com/beamkeeper/beamkeeper/release"
 )
 
 // AppSpec is what the configuration says about one app.
 type AppSpec struct {
 	Name     string
-	Language string // Elixir, Erlang or Gleam
-	Replicas int    // at least 0
-	Ports    []PortBase
-	Env      []EnvVar // in order; a later key wins
-	User     string   // OS user to run as; empty: the daemon's
+	Language launch.Language
+	Replicas int
+	Ports    []launch.Port // each instance gets Base + slot; there are replicas + 1 slots
+	Env      []launch.Var  // in order; a later key wins
+	User     string        // OS user to run as; empty: the daemon's
+	Cookie   node.Cookie   // shared with the daemon; empty: the release's own
 
+	Poll      time.Duration // how often current.json is looked at, besides being told; 0: 5 s
 	Readiness Readiness
 	Strategy  Strategy
 	Stop      time.Duration // how long init:stop may take; 0: 15 s
 	CrashLoop CrashLoop
-	Keep      int // old releases kept on disk; 0: 3
+	Keep      int // old releases kept on disk; 0: 3, negative: none
 }
-
-// PortBase gives each instance the port Base + slot in the environment variable Key. There are replicas + 1 slots.
-type PortBase struct {
-	Key  string
-	Base int
-}
-
-// EnvVar is one variable of an instance's environment.
-type EnvVar struct{ Key, Value string }
 
 // Readiness says when an instance is ready.
 type Readiness struct {
 	Timeout     time.Duration // from the start of the OS process; 0: 60 s
 	Application string        // the OTP application that must be started; empty: the app's name
 	Successes   int           // how many times in a row the probe must pass; 0: 1
+	Probe       *Probe        // nil: none
+}
+
+// Probe asks an instance over HTTP, TCP, by rpc or with a program; one of the first four is set. ${NAME} in it stands
+// for a variable of the instance.
+type Probe struct {
+	HTTP string   // URL
+	TCP  string   // host:port
+	RPC  string   // m:f(Args)
+	Exec []string // program and arguments
+
+	Interval time.Duration // between attempts; 0: 100 ms
+	Timeout  time.Duration // of an attempt; 0: 5 s
 }
 
 // Strategy says how a deployment moves the replicas.
@@ -54,14 +60,92 @@ type Strategy struct {
 
 // CrashLoop says when crashes are too many.
 type CrashLoop struct {
-	Limit  int           // more crashes than this within Window make an instance failed; 0: 5
+	Limit  int           // more crashes than this within Window make an instance failed; 0: 10
 	Window time.Duration // 0: 10 min
 }
 
-// Config is what a System is made from. It is not changed after New.
+// Cluster is the daemon's distribution node. *node.Node satisfies it.
+type Cluster interface {
+	Name() node.Name
+	Connect(ctx context.Context, peer node.Name) error
+	Connected(peer node.Name) bool
+	Disconnect(peer node.Name) bool
+	Call(ctx context.Context, peer node.Name, mod, fun etf.Atom, args ...etf.Term) (etf.Term, error)
+	Subscribe(f func(node.NodeEvent)) (cancel func())
+	Peers() []node.PeerInfo
+}
+
+// Releases brings releases to the folders of instances. *release.Store satisfies it.
+type Releases interface {
+	Fetch(ctx context.Context, app string, cur release.Current) (release.Release, error)
+	Prepare(ctx context.Context, app, instance string, rel release.Release, owner *release.Owner) error
+	Switch(app, instance string) error
+	Instance(app, instance string) (release.Folder, error)
+	InstanceDir(app, instance string) string
+	RemoveInstance(app, instance string) error
+	Prune(app string, keep int, inUse []string) ([]string, error)
+}
+
+// Config is what a System is made from. It is not changed after Start.
 type Config struct {
-	Apps    []AppSpec
-	State   *state.Store // stays open after Close; its owner closes it
-	Version string       // of the daemon
-	Log     *slog.Logger
+	Apps     []AppSpec
+	State    *state.Store // all four stay open after Close; their owner closes them afterwards
+	Cluster  Cluster
+	Releases Releases
+	Source   release.Source // whose current.json files are watched
+
+	LogDir   string   // instances log to LogDir/<app>/<instance>-stdout.log and -stderr.log
+	BaseEnv  []string // the daemon's environment, of which instances get an allow-list
+	OmitPath []string // folders that are taken out of the instances' PATH
+	Erl      string   // the erl that starts gleam apps; empty: the first on PATH
+	Version  string   // of the daemon
+	Log      *slog.Logger
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.State == nil:
+		return errors.New("actors: no state store")
+	case c.Cluster == nil:
+		return errors.New("actors: no cluster")
+	case c.Releases == nil:
+		return errors.New("actors: no releases")
+	case c.LogDir == "":
+		return errors.New("actors: no log folder")
+	}
+	seen := make(map[string]bool)
+	for _, a := range c.Apps {
+		if err := release.CheckName(a.Name); err != nil {
+			return fmt.Errorf("actors: app: %w", err)
+		}
+		if seen[a.Name] {
+			return fmt.Errorf("actors: app %q is there twice", a.Name)
+		}
+		if a.Replicas < 0 {
+			return fmt.Errorf("actors: app %q has %d replicas", a.Name, a.Replicas)
+		}
+		seen[a.Name] = true
+	}
+	return nil
+}
+
+// withDefaults fills what was left out.
+func (a AppSpec) withDefaults() AppSpec {
+	setDefault(&a.Readiness.Timeout, time.Minute)
+	setDefault(&a.Readiness.Application, a.Name)
+	setDefault(&a.Readiness.Successes, 1)
+	setDefault(&a.Strategy.MaxParallel, 1)
+	setDefault(&a.Stop, 15*time.Second)
+	setDefault(&a.CrashLoop.Limit, 10)
+	setDefault(&a.CrashLoop.Window, 10*time.Minute)
+	setDefault(&a.Keep, 3)
+	a.Keep = max(a.Keep, 0)
+	return a
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
 }
