@@ -6,7 +6,7 @@ import "time"
 type App struct {
 	// DeployEx's keys.
 
-	Name                   string        `yaml:"name" required:"true" doc:"Name of the app, equal to the name of its release (bin/NAME). Letters, digits, _ and -, beginning with a letter; at most 100 characters; no - for gleam."`
+	Name                   string        `yaml:"name" required:"true" pattern:"^[A-Za-z][A-Za-z0-9_-]{0,99}$" form:"letters, digits, _ and -, beginning with a letter, at most 100 of them" doc:"Name of the app, equal to the name of its release (bin/NAME) and the first part of its instances' names. Letters, digits, _ and -, beginning with a letter; at most 100 characters; for gleam a package name, without -."`
 	Language               Language      `yaml:"language" default:"elixir" enum:"elixir|erlang|gleam" doc:"Which start contract its release has."`
 	Replicas               int           `yaml:"replicas" default:"3" min:"0" max:"1000" doc:"How many instances run."`
 	DeployRollbackTimeout  time.Duration `yaml:"deploy_rollback_timeout_ms" default:"600000" min:"1000" later:"rollback comes with a later version; readiness.timeout_ms ends a deployment that does not get ready" doc:"How long a new version may take to become stable before it is rolled back."`
@@ -18,7 +18,7 @@ type App struct {
 
 	// Beamkeeper's own.
 
-	User       string     `yaml:"user" computed:"the daemon's user" doc:"OS user the instances run as. The daemon needs root to start instances as somebody else."`
+	User       string     `yaml:"user" pattern:"^[A-Za-z0-9_.][A-Za-z0-9_.-]*[$]?$" form:"the name or number of an OS user" computed:"the daemon's user" doc:"OS user the instances run as. The daemon needs root to start instances as somebody else."`
 	CookieFile string     `yaml:"cookie_file" path:"file" computed:"the node's cookie" doc:"File with the cookie of this app, mode 0400 or 0600."`
 	Readiness  Readiness  `yaml:"readiness" doc:"When an instance counts as ready: its process runs, its node is up, its OTP application is started, and the probe, if there is one, passes."`
 	Strategy   Strategy   `yaml:"strategy" doc:"How a new version replaces the old one."`
@@ -42,13 +42,13 @@ const (
 
 // ReplicaPort is a variable with a port of its own for each instance: Base plus the instance's slot.
 type ReplicaPort struct {
-	Key  string `yaml:"key" required:"true" doc:"Name of the variable."`
+	Key  string `yaml:"key" required:"true" pattern:"^[A-Za-z_][A-Za-z0-9_]*$" form:"the name of a variable: letters, digits and _, not beginning with a digit" doc:"Name of the variable."`
 	Base int    `yaml:"base" required:"true" min:"1" max:"65535" doc:"Port of slot 0. Slot n has base + n."`
 }
 
 // EnvVar is one environment variable.
 type EnvVar struct {
-	Key   string `yaml:"key" required:"true" doc:"Name of the variable."`
+	Key   string `yaml:"key" required:"true" pattern:"^[A-Za-z_][A-Za-z0-9_]*$" form:"the name of a variable: letters, digits and _, not beginning with a digit" doc:"Name of the variable."`
 	Value string `yaml:"value" scalar:"any" secret:"env" doc:"Its value: any scalar, taken as text. Spaces and $ stay as they are."`
 }
 
@@ -87,8 +87,7 @@ type Strategy struct {
 
 // Stop says how an instance is stopped.
 type Stop struct {
-	Timeout   time.Duration `yaml:"timeout_ms" default:"15000" min:"0" max:"86400000" doc:"How long init:stop may take before SIGTERM."`
-	KillAfter time.Duration `yaml:"kill_after_ms" default:"5000" min:"0" max:"86400000" doc:"How long SIGTERM may take before SIGKILL of the whole session."`
+	Timeout time.Duration `yaml:"timeout_ms" default:"15000" min:"0" max:"86400000" doc:"How long init:stop may take before SIGTERM; then SIGKILL of the whole session."`
 }
 
 // CrashLoop says when an instance that keeps crashing is given up.

@@ -6,7 +6,7 @@ import "time"
 type Config struct {
 	// DeployEx's keys.
 
-	AccountName       string         `yaml:"account_name" default:"local" scalar:"any" doc:"Name of the environment; the folder of an app's current.json in the bucket: versions/APP/ACCOUNT_NAME/current.json."`
+	AccountName       string         `yaml:"account_name" default:"local" scalar:"any" pattern:"^[A-Za-z0-9_][A-Za-z0-9._-]*$" form:"letters, digits, _, - and . (the name of one folder)" doc:"Name of the environment; the folder of an app's current.json in the bucket: versions/APP/ACCOUNT_NAME/current.json."`
 	Hostname          string         `yaml:"hostname" scalar:"any" later:"the dashboard comes with a later version" doc:"Public host name of the dashboard."`
 	Port              int            `yaml:"port" min:"1" max:"65535" later:"the dashboard comes with a later version" doc:"Port of the dashboard in DeployEx's files; web.listen is the setting of Beamkeeper."`
 	ReleaseAdapter    ReleaseAdapter `yaml:"release_adapter" default:"local" enum:"local|s3|gcp-storage" doc:"Where releases come from. This version reads local folders only; s3 and gcp-storage are refused."`
@@ -69,16 +69,17 @@ const (
 
 // Node is the daemon as a node of the Erlang distribution.
 type Node struct {
-	Name            string        `yaml:"name" default:"beamkeeper" doc:"Alive name: what stands before the @."`
-	Host            string        `yaml:"host" computed:"the short host name" doc:"What stands after the @. A name with a dot means long names."`
+	Name            string        `yaml:"name" default:"beamkeeper" pattern:"^[0-9A-Za-z_-]{1,100}$" form:"letters, digits, _ and - (the part before the @)" doc:"Alive name: what stands before the @."`
+	Host            string        `yaml:"host" pattern:"^[0-9A-Za-z:][0-9A-Za-z.:-]*$" form:"a host name" computed:"the short host name" doc:"What stands after the @. A name with a dot means long names."`
 	CookieFile      string        `yaml:"cookie_file" path:"file" computed:"the cookie of secrets_adapter, else <var_path>/cookie, created with mode 0400" doc:"File with the cookie, mode 0400 or 0600. Wins over the secrets' cookie."`
 	Visibility      string        `yaml:"visibility" default:"hidden" enum:"hidden|visible" doc:"hidden: the node takes no part in global or in full meshes. visible is refused by this version."`
-	Listen          string        `yaml:"listen" default:"127.0.0.1:0" doc:"Address the distribution listens on; port 0 takes a free one."`
+	Listen          string        `yaml:"listen" default:"127.0.0.1:0" doc:"Address the distribution listens on, HOST:PORT; port 0 takes a free one. none: only the daemon makes connections."`
 	Allow           []string      `yaml:"allow" default:"[observer@*]" doc:"Patterns (with * and ?) of node names besides the instances that may connect."`
 	EPMD            string        `yaml:"epmd" computed:"127.0.0.1 and the port in ERL_EPMD_PORT, else 4369" doc:"Address of the port mapper, HOST:PORT."`
 	NetTickTime     time.Duration `yaml:"net_ticktime_ms" default:"60000" min:"1000" max:"3600000" doc:"A peer that is silent for so long is down. kernel's net_ticktime, in milliseconds."`
 	ConnectTimeout  time.Duration `yaml:"connect_timeout_ms" default:"7000" min:"100" max:"600000" doc:"How long connecting and the handshake may take. kernel's net_setuptime, in milliseconds."`
-	SendBufferBytes Size          `yaml:"send_buffer_bytes" default:"8MiB" min:"65536" max:"1073741824" doc:"How much may wait to be sent on one link before senders have to wait."`
+	SendBufferBytes Size          `yaml:"send_buffer_bytes" default:"1MiB" min:"65536" max:"1073741824" doc:"How much may wait to be sent on one link before senders have to wait."`
+	MaxMessageBytes Size          `yaml:"max_message_bytes" default:"256MiB" min:"1048576" max:"2147483648" doc:"Largest message that is received; a peer that sends a larger one is cut off."`
 	TLS             NodeTLS       `yaml:"tls" doc:"Encryption of the distribution."`
 }
 
@@ -110,7 +111,7 @@ type WebTLS struct {
 
 // Release says how releases are checked, unpacked and kept.
 type Release struct {
-	Verify           string   `yaml:"verify" default:"if_present" enum:"if_present|required" doc:"if_present: a sha256 in current.json must match. required: a release without one is refused."`
+	Verify           string   `yaml:"verify" default:"if_present" enum:"if_present|required" doc:"if_present: the sha256 in current.json must match when there is one. required: a release without sha256 and signature is refused; this version, which cannot check signatures, does not accept it."`
 	PublicKeys       []string `yaml:"public_keys" doc:"Keys that releases must be signed with. Refused by this version, which cannot check signatures."`
 	KeepReleases     int      `yaml:"keep_releases" default:"3" min:"0" max:"1000" doc:"How many old releases of an app stay on disk, besides those in use."`
 	MaxUnpackedBytes Size     `yaml:"max_unpacked_bytes" default:"4GiB" min:"1048576" doc:"A release that unpacks to more is refused."`

@@ -1,0 +1,386 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// check notes what is wrong with settings that are right one by one, or that need more than a type.
+// It is called with a Config that may have gaps where the parser found problems.
+func (p *parser) check(c *Config) {
+	p.checkAdapters(c)
+	p.checkNode(&c.Node)
+	p.checkWeb(&c.Web)
+	p.checkRelease(&c.Release)
+	p.checkNotifications(c.Notifications)
+	for i, u := range c.Fleet.ETCDEndpoints {
+		p.checkURL(fmt.Sprintf("fleet.etcd_endpoints[%d]", i), u, "http", "https")
+	}
+	// A Unix socket's address has 108 bytes, the last of which is zero.
+	if n := len(c.Control.Socket); n > 107 {
+		p.at(KindValue, "control.socket", "move it to a folder with a shorter name", "the path has %d bytes, a socket's can have 107", n)
+	}
+	var hosts []thresholds
+	for _, m := range c.Monitoring {
+		hosts = append(hosts, thresholds{m.Type, m.Warning, m.Limit})
+	}
+	p.checkMonitors("monitoring", hosts)
+	names := make(map[string]int)
+	for i := range c.Applications {
+		a, at := &c.Applications[i], fmt.Sprintf("applications[%d]", i)
+		if a.Name != "" {
+			if first, ok := names[a.Name]; ok {
+				p.at(KindDuplicate, at+".name", "give each app its own name", "%q is the name of applications[%d] already", a.Name, first)
+			} else {
+				names[a.Name] = i
+			}
+			// The daemon must not be taken for an instance: app-xxxxxx.
+			if rest, ok := strings.CutPrefix(c.Node.Name, a.Name+"-"); ok && instanceSuffix.MatchString(rest) {
+				p.at(KindClash, "node.name", "", "%q looks like the name of an instance of app %q", c.Node.Name, a.Name)
+			}
+		}
+		p.checkApp(a, at)
+	}
+	p.checkPorts(c)
+}
+
+var instanceSuffix = regexp.MustCompile(`^[0-9a-z]{6}$`)
+
+// at notes a problem at the place where the setting was written, or the nearest section around it.
+func (p *parser) at(k Kind, where, hint, format string, args ...any) {
+	q := Problem{Kind: k, Path: where, Message: fmt.Sprintf(format, args...), Hint: hint}
+	for s := where; s != ""; {
+		if pos, ok := p.origin[s]; ok {
+			q.Line, q.Column = pos.line, pos.column
+			break
+		}
+		s = s[:max(strings.LastIndexAny(s, ".["), 0)]
+	}
+	p.add(q)
+}
+
+func (p *parser) checkAdapters(c *Config) {
+	switch c.ReleaseAdapter {
+	case ReleaseS3, ReleaseGCS:
+		p.at(KindNotYet, "release_adapter", "use local, with release_bucket naming a folder", "%s comes with a later version", c.ReleaseAdapter)
+	}
+	switch c.SecretsAdapter {
+	case SecretsAWS, SecretsGCP:
+		p.at(KindNotYet, "secrets_adapter", "use env, or none with node.cookie_file", "%s comes with a later version", c.SecretsAdapter)
+	}
+	if c.VarPath == "/" {
+		p.at(KindValue, "var_path", "", "must not be the root of the file system")
+	}
+}
+
+func (p *parser) checkNode(n *Node) {
+	if n.Visibility == "visible" {
+		p.at(KindNotYet, "node.visibility", "use hidden: ping, rpc, monitors and Observer work with hidden nodes", "visible comes with a later version")
+	}
+	if n.TLS.Mode != "off" {
+		p.at(KindNotYet, "node.tls.mode", "use off and keep node.listen on 127.0.0.1", "%s comes with a later version", n.TLS.Mode)
+	}
+	if n.TLS.Mode == "files" && n.TLS.OptFile == "" {
+		for _, f := range []struct{ key, value string }{{"ca_file", n.TLS.CAFile}, {"cert_file", n.TLS.CertFile}, {"key_file", n.TLS.KeyFile}} {
+			if f.value == "" {
+				p.at(KindMissing, "node.tls."+f.key, "give ca_file, cert_file and key_file, or optfile", "missing with mode files")
+			}
+		}
+	}
+	if n.Listen != "none" {
+		p.checkAddress("node.listen", n.Listen, 0)
+	}
+	if n.EPMD != "" {
+		p.checkAddress("node.epmd", n.EPMD, 1)
+	}
+	for i, a := range n.Allow {
+		if _, err := path.Match(a, ""); err != nil || strings.Count(a, "@") != 1 || strings.ContainsAny(a, " /\t\n") {
+			p.at(KindValue, fmt.Sprintf("node.allow[%d]", i), "", "%q is not a pattern of node names such as observer@*", a)
+		}
+	}
+}
+
+func (p *parser) checkWeb(w *Web) {
+	if w.Listen != "" {
+		p.checkAddress("web.listen", w.Listen, 0)
+	}
+	switch {
+	case w.TLS.CertFile != "" && w.TLS.KeyFile == "":
+		p.at(KindMissing, "web.tls.key_file", "", "missing beside cert_file")
+	case w.TLS.CertFile == "" && w.TLS.KeyFile != "":
+		p.at(KindMissing, "web.tls.cert_file", "", "missing beside key_file")
+	}
+}
+
+func (p *parser) checkRelease(r *Release) {
+	if r.Verify == "required" {
+		p.at(KindNotYet, "release.verify", "use if_present: a sha256 in current.json is checked", "checking signatures comes with a later version")
+	}
+	if len(r.PublicKeys) > 0 {
+		p.at(KindNotYet, "release.public_keys", "", "checking signatures comes with a later version")
+	}
+}
+
+func (p *parser) checkNotifications(list []Notification) {
+	for i, n := range list {
+		at := fmt.Sprintf("notifications[%d]", i)
+		switch {
+		case n.URL != "":
+			p.checkURL(at+".url", n.URL, "http", "https")
+		case n.Adapter == "webhook" || n.Adapter == "slack":
+			if _, set := p.origin[at+".url"]; !set {
+				p.at(KindMissing, at+".url", "", "missing; %s has no address of its own", n.Adapter)
+			}
+		}
+		if n.Adapter == "pagerduty" && n.Options.RoutingKey == "" {
+			p.at(KindMissing, at+".options.routing_key", "", "missing; pagerduty needs it")
+		}
+	}
+}
+
+// thresholds are what host and app monitors have in common.
+type thresholds struct {
+	kind           string
+	warning, limit Percent
+}
+
+func (p *parser) checkMonitors(where string, list []thresholds) {
+	seen := make(map[string]int)
+	for i, m := range list {
+		at := fmt.Sprintf("%s[%d]", where, i)
+		if first, ok := seen[m.kind]; ok && m.kind != "" {
+			p.at(KindDuplicate, at+".type", "", "%s is watched by %s[%d] already", m.kind, where, first)
+		} else {
+			seen[m.kind] = i
+		}
+		if m.warning > m.limit {
+			p.at(KindClash, at+".warning_threshold_percent", "", "%d is above restart_threshold_percent, %d", int(m.warning), int(m.limit))
+		}
+	}
+}
+
+func (p *parser) checkApp(a *App, at string) {
+	if a.Language == Gleam && strings.Contains(a.Name, "-") {
+		p.at(KindValue, at+".name", "", "%q: a gleam package's name has no -", a.Name)
+	}
+	if a.Readiness.Application != a.Name && !atomText(a.Readiness.Application) {
+		p.at(KindValue, at+".readiness.application", "", "%q is not the name of an OTP application", a.Readiness.Application)
+	}
+	p.checkVariables(a, at)
+	var monitors []thresholds
+	for _, m := range a.Monitoring {
+		monitors = append(monitors, thresholds{m.Type, m.Warning, m.Limit})
+	}
+	p.checkMonitors(at+".monitoring", monitors)
+	if a.Readiness.Probe != nil {
+		p.checkProbe(a, at+".readiness.probe")
+	}
+	for i, c := range a.Certificates {
+		if c.ACMEOptions.URL != "" {
+			p.checkURL(fmt.Sprintf("%s.certificates[%d].acme_options.url", at, i), c.ACMEOptions.URL, "http", "https")
+		}
+	}
+}
+
+// atomText reports whether s can be the name of an OTP application.
+func atomText(s string) bool { return len(s) <= 255 && !strings.ContainsAny(s, " \t\n'\"") }
+
+// ownVariables are set by the daemon for each instance.
+var ownVariables = []string{"RELEASE_NODE", "BEAMKEEPER_INSTANCE", "BEAMKEEPER_APP", "BEAMKEEPER_NODE"}
+
+func (p *parser) checkVariables(a *App, at string) {
+	seen := make(map[string]string)
+	variable := func(key, where string) {
+		switch {
+		case key == "":
+		case slices.Contains(ownVariables, key):
+			p.at(KindClash, where, "", "%s is set by the daemon for each instance", key)
+		case seen[key] != "":
+			p.at(KindDuplicate, where, "remove one of the two", "%s is set by %s already", key, seen[key])
+		default:
+			seen[key] = strings.TrimPrefix(strings.TrimSuffix(where, ".key"), at+".")
+		}
+	}
+	for i, r := range a.ReplicaPorts {
+		variable(r.Key, fmt.Sprintf("%s.replica_ports[%d].key", at, i))
+	}
+	for i, e := range a.Env {
+		variable(e.Key, fmt.Sprintf("%s.env[%d].key", at, i))
+	}
+}
+
+// reference is ${NAME} in a probe.
+var reference = regexp.MustCompile(`\$\{([^}]*)\}`)
+
+func (p *parser) checkProbe(a *App, at string) {
+	b := a.Readiness.Probe
+	var kinds []string
+	for _, k := range []struct {
+		key string
+		set bool
+	}{{"http", b.HTTP != ""}, {"tcp", b.TCP != ""}, {"rpc", b.RPC != ""}, {"exec", len(b.Exec) > 0}} {
+		if k.set {
+			kinds = append(kinds, k.key)
+		}
+		if _, tried := p.origin[at+"."+k.key]; tried && !k.set {
+			return // the parser has said what is wrong with it
+		}
+	}
+	switch len(kinds) {
+	case 0:
+		p.at(KindMissing, at, "give one of http, tcp, rpc and exec", "asks nothing")
+	case 1:
+	default:
+		p.at(KindClash, at, "give one of them", "has %s", strings.Join(kinds, " and "))
+	}
+	p.checkReferences(a, at+".http", b.HTTP)
+	p.checkReferences(a, at+".tcp", b.TCP)
+	for i := range b.Exec {
+		p.checkReferences(a, at+".exec", b.Exec[i])
+	}
+	if b.HTTP != "" {
+		p.checkURL(at+".http", reference.ReplaceAllString(b.HTTP, "1"), "http", "https")
+	}
+	if b.TCP != "" {
+		p.checkAddress(at+".tcp", reference.ReplaceAllString(b.TCP, "1"), 1)
+	}
+	if b.RPC != "" && !callText.MatchString(b.RPC) {
+		p.at(KindValue, at+".rpc", "", "%q is not a call such as my_app:ready() or 'Elixir.MyApp':ready/0", b.RPC)
+	}
+}
+
+// callText is the outline of m:f(Args) and m:f/0; the arguments are read when the call is made.
+var callText = regexp.MustCompile(`(?s)^\s*([a-z][\w@]*|'[^']+')\s*:\s*([a-z][\w@]*|'[^']+')\s*(/\s*0|\(.*\))\s*\.?\s*$`)
+
+func (p *parser) checkReferences(a *App, where, text string) {
+	var known []string
+	for _, r := range a.ReplicaPorts {
+		known = append(known, r.Key)
+	}
+	for _, e := range a.Env {
+		known = append(known, e.Key)
+	}
+	for _, m := range reference.FindAllStringSubmatch(text, -1) {
+		if slices.Contains(known, m[1]) || slices.Contains(inherited, m[1]) || slices.Contains(ownVariables, m[1]) {
+			continue
+		}
+		hint := "add it to replica_ports or env"
+		if near := nearest(m[1], known); near != "" {
+			hint = "did you mean ${" + near + "}?"
+		}
+		p.at(KindValue, where, hint, "%s: an instance has no such variable", m[0])
+	}
+}
+
+// inherited are variables that instances may have from the daemon.
+var inherited = []string{"PATH", "HOME", "LANG", "USER", "LOGNAME", "TMPDIR", "TZ", "SHELL", "ERL_EPMD_PORT", "ERL_EPMD_ADDRESS"}
+
+// checkAddress checks HOST:PORT. Secret parts are not repeated.
+func (p *parser) checkAddress(where, s string, lowest int) {
+	host, port, err := net.SplitHostPort(s)
+	n, perr := strconv.Atoi(port)
+	switch {
+	case err != nil || strings.ContainsAny(host, " /@"):
+		hint := ""
+		if err == nil || !strings.Contains(s, ":") {
+			hint = "such as 127.0.0.1:5001"
+		}
+		p.at(KindValue, where, hint, "%q is not an address HOST:PORT", s)
+	case perr != nil || n < lowest || n > 65535:
+		p.at(KindValue, where, "", "%q: the port must be from %d to 65535", s, lowest)
+	}
+}
+
+// checkURL checks a URL, whose text may hold a secret and is not repeated.
+func (p *parser) checkURL(where, s string, schemes ...string) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
+		p.at(KindValue, where, "", "is not a URL that begins with %s://", strings.Join(schemes, ":// or "))
+	}
+}
+
+// portRange is the ports a setting takes, both ends included.
+type portRange struct {
+	low, high int
+	what      string // for people
+	where     string // path of the setting
+}
+
+// checkPorts notes ports that two settings want.
+func (p *parser) checkPorts(c *Config) {
+	var taken []portRange
+	fixed := func(where, address string) {
+		if _, port, err := net.SplitHostPort(address); err == nil {
+			if n, err := strconv.Atoi(port); err == nil && n > 0 && n <= 65535 {
+				taken = append(taken, portRange{n, n, where, where})
+			}
+		}
+	}
+	fixed("node.listen", c.Node.Listen)
+	fixed("node.epmd", c.Node.EPMD)
+	fixed("web.listen", c.Web.Listen)
+	for i := range c.Applications {
+		a := &c.Applications[i]
+		for j, r := range a.ReplicaPorts {
+			if r.Base == 0 {
+				continue
+			}
+			where := fmt.Sprintf("applications[%d].replica_ports[%d].base", i, j)
+			t := portRange{r.Base, r.Base + a.Replicas, cmp.Or(r.Key, "a variable") + " of " + appName(a.Name, i), where}
+			if t.high > 65535 {
+				p.at(KindValue, where, "", "%d replicas take the ports %d to %d; the highest is 65535", a.Replicas, t.low, t.high)
+				continue
+			}
+			taken = append(taken, t)
+		}
+	}
+	// Each is compared with those that begin before it; the one written later is at fault.
+	for i, t := range taken {
+		for _, o := range taken[:i] {
+			if t.low > o.high || o.low > t.high {
+				continue
+			}
+			hint := "choose another base"
+			others := slices.Concat(taken[:i], taken[i+1:])
+			if free := freeAbove(others, t.high-t.low, o.high+1); free+t.high-t.low <= 65535 {
+				hint = fmt.Sprintf("from %d on there is room; an app takes replicas + 1 ports", free)
+			}
+			p.at(KindClash, t.where, hint, "ports %s are those of %s (%s)", t, o.what, o)
+			break
+		}
+	}
+}
+
+func appName(name string, i int) string {
+	if name == "" {
+		return fmt.Sprintf("applications[%d]", i)
+	}
+	return fmt.Sprintf("app %q", name)
+}
+
+// freeAbove gives the first port from start on that has span more free ones behind it.
+func freeAbove(taken []portRange, span, start int) int {
+	for again := true; again; {
+		again = false
+		for _, t := range taken {
+			if start <= t.high && start+span >= t.low {
+				start, again = t.high+1, true
+			}
+		}
+	}
+	return start
+}
+
+func (r portRange) String() string {
+	if r.low == r.high {
+		return strconv.Itoa(r.low)
+	}
+	return fmt.Sprintf("%d to %d", r.low, r.high)
+}

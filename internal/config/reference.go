@@ -1,0 +1,100 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Reference gives the tables of docs/configuration.md: every key with its type, default and meaning, in Markdown.
+func Reference() []byte {
+	var b strings.Builder
+	b.WriteString("### Top level\n\n")
+	referenceSection(&b, "", table())
+	return []byte(b.String())
+}
+
+// referenceSection writes the table of a section, then those of the sections in it.
+func referenceSection(b *strings.Builder, path string, fs []field) {
+	b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n")
+	for i := range fs {
+		f := &fs[i]
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.key, f.referenceType(), f.referenceDefault(), cell(f.referenceDoc()))
+	}
+	for i := range fs {
+		f := &fs[i]
+		if f.fields == nil {
+			continue
+		}
+		sub := join(path, f.key)
+		if f.kind == kindSections {
+			sub += "[]"
+		}
+		fmt.Fprintf(b, "\n### `%s`\n\n%s\n\n", sub, f.referenceDoc())
+		referenceSection(b, sub, f.fields)
+	}
+}
+
+// cell makes text fit for a table.
+func cell(s string) string { return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`).Replace(s) }
+
+func (f *field) referenceDoc() string {
+	d := f.doc
+	if f.enum != nil && len(f.enum) > 4 {
+		d += " One of `" + strings.Join(f.enum, "`, `") + "`."
+	}
+	switch {
+	case f.installer:
+		d += " *Accepted without effect: only DeployEx's installer used it.*"
+	case f.later != "":
+		d += " *Accepted without effect: " + f.later + ".*"
+	}
+	return d
+}
+
+func (f *field) referenceType() string {
+	switch f.kind {
+	case kindSection, kindOptional:
+		return "section"
+	case kindSections:
+		return "list of sections"
+	case kindStrings:
+		return "list of text"
+	case kindCommand:
+		return "command"
+	case kindCommands:
+		return "list of commands"
+	case kindBool:
+		return "`true`, `false`"
+	case kindInt:
+		return cell(strings.TrimSpace("integer " + f.bounds()))
+	case kindDuration:
+		return "milliseconds"
+	case kindSize:
+		return "size"
+	case kindPercent:
+		return "percentage"
+	}
+	switch {
+	case f.enum != nil && len(f.enum) <= 4:
+		return "`" + strings.Join(f.enum, "`, `") + "`"
+	case f.enum != nil:
+		return "word"
+	case f.path:
+		return "path"
+	case f.anyScalar:
+		return "any scalar"
+	}
+	return "text"
+}
+
+func (f *field) referenceDefault() string {
+	switch {
+	case f.required:
+		return "**required**"
+	case f.def != "":
+		return "`" + f.def + "`"
+	case f.computed != "":
+		return cell(f.computed)
+	}
+	return ""
+}
