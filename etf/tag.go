@@ -7,6 +7,7 @@ const Version = 131
 
 // Tags of the external term format. Spec: https://www.erlang.org/doc/apps/erts/erl_ext_dist.html
 const (
+	tagRecord         = 67  // RECORD_EXT, OTP 29
 	tagDistHeader     = 68  // after 131 only: distribution header
 	tagNewFloat       = 70  // NEW_FLOAT_EXT
 	tagBitBinary      = 77  // BIT_BINARY_EXT
@@ -42,7 +43,7 @@ const (
 )
 
 var tagNames = map[byte]string{
-	tagDistHeader: "distribution header", tagNewFloat: "NEW_FLOAT_EXT", tagBitBinary: "BIT_BINARY_EXT",
+	tagRecord: "RECORD_EXT", tagDistHeader: "distribution header", tagNewFloat: "NEW_FLOAT_EXT", tagBitBinary: "BIT_BINARY_EXT",
 	tagCompressed: "COMPRESSED", tagCacheRef: "ATOM_CACHE_REF", tagNewPid: "NEW_PID_EXT", tagNewPort: "NEW_PORT_EXT",
 	tagNewerReference: "NEWER_REFERENCE_EXT", tagSmallInteger: "SMALL_INTEGER_EXT", tagInteger: "INTEGER_EXT",
 	tagFloat: "FLOAT_EXT", tagAtom: "ATOM_EXT", tagReference: "REFERENCE_EXT", tagPort: "PORT_EXT", tagPid: "PID_EXT",

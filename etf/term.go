@@ -1,7 +1,5 @@
 package etf
 
-import "math/big"
-
 // Term is an Erlang term. Its dynamic type is one of the closed set below; the decoder yields nothing else.
 //
 //	Erlang               Go from the decoder     the encoder also takes
@@ -19,6 +17,7 @@ import "math/big"
 //	pid, port, reference Pid, Port, Ref
 //	fun                  *Fun
 //	fun M:F/A            Export
+//	native record        *Record (OTP 29)
 //	LOCAL_EXT            Local
 //
 // A *big.Int never holds a value that an int64 can hold.
@@ -100,7 +99,19 @@ type Fun struct {
 	Free     []Term
 }
 
+// Record is a native record (OTP 29), #Module:Name{...}. The records of older code are tuples.
+type Record struct {
+	Module   Atom
+	Name     Atom
+	Exported bool // listed in its module's -export_record
+	Fields   []RecordField
+}
+
+// RecordField is one field of a Record, in the order of its definition.
+type RecordField struct {
+	Name  Atom
+	Value Term
+}
+
 // Local holds LOCAL_EXT bytes, which only their creator understands.
 type Local []byte
-
-var _ = big.NewInt
