@@ -1,0 +1,49 @@
+package main
+
+import (
+	"github.com/beamkeeper/beamkeeper/actors"
+	"github.com/beamkeeper/beamkeeper/internal/config"
+	"github.com/beamkeeper/beamkeeper/internal/launch"
+)
+
+// appSpecs says in the words of package actors what the configuration says about the apps.
+func appSpecs(cfg *config.Config, c cookies) []actors.AppSpec {
+	specs := make([]actors.AppSpec, len(cfg.Applications))
+	for i, a := range cfg.Applications {
+		specs[i] = appSpec(a)
+		specs[i].Cookie = c.apps[a.Name]
+		specs[i].Keep = cfg.Release.KeepReleases
+		if specs[i].Keep == 0 {
+			specs[i].Keep = -1 // none; 0 is the default there
+		}
+	}
+	return specs
+}
+
+func appSpec(a config.App) actors.AppSpec {
+	spec := actors.AppSpec{
+		Name: a.Name, Language: launch.Language(a.Language), Replicas: a.Replicas, User: a.User,
+		Poll: a.DeployScheduleInterval,
+		Readiness: actors.Readiness{
+			Timeout: a.Readiness.Timeout, Application: a.Readiness.Application, Successes: a.Readiness.Successes,
+			Probe: probeSpec(a.Readiness.Probe),
+		},
+		Strategy:  actors.Strategy{MaxParallel: a.Strategy.MaxParallel, MaxUnavailable: a.Strategy.MaxUnavailable},
+		Stop:      a.Stop.Timeout,
+		CrashLoop: actors.CrashLoop{Limit: a.CrashLoop.Limit, Window: a.CrashLoop.Window},
+	}
+	for _, p := range a.ReplicaPorts {
+		spec.Ports = append(spec.Ports, launch.Port{Key: p.Key, Base: p.Base})
+	}
+	for _, e := range a.Env {
+		spec.Env = append(spec.Env, launch.Var{Key: e.Key, Value: e.Value})
+	}
+	return spec
+}
+
+func probeSpec(p *config.Probe) *actors.Probe {
+	if p == nil {
+		return nil
+	}
+	return &actors.Probe{HTTP: p.HTTP, TCP: p.TCP, RPC: p.RPC, Exec: p.Exec, Interval: p.Interval, Timeout: p.Timeout}
+}

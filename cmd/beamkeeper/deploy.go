@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
+)
+
+func (c *cli) deployCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "deploy APP [VERSION|FILE]",
+		Short: "Move an app to a version",
+		Long: "Moves an app to a version that the bucket has. Without one, to the version that current.json names.\n" +
+			"A FILE (a release's .tar.gz) is published first.\n\nIt waits for the end and shows every step; what it waits for goes on when it is interrupted.",
+		Args:              arguments("APP", "[VERSION|FILE]"),
+		ValidArgsFunction: c.completeApps,
+		Example:           "  beamkeeper deploy shop\n  beamkeeper deploy shop 1.4.0\n  beamkeeper deploy shop _build/prod/shop-1.4.0.tar.gz",
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.Flags().Bool("wait", true, "wait for the end (the default)")
+	detach := cmd.Flags().Bool("detach", false, "return as soon as the deployment has begun")
+	timeout := cmd.Flags().Duration("timeout", 0, "wait no longer than that; the deployment goes on (exit code 7)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if wait, _ := cmd.Flags().GetBool("wait"); !wait {
+			*detach = true
+		} else if *detach && cmd.Flags().Changed("wait") {
+			return api.Errorf(api.CodeUsage, "--wait and --detach exclude each other")
+		}
+		d, err := c.daemon()
+		if err != nil {
+			return err
+		}
+		req := api.DeployRequest{App: args[0]}
+		if len(args) > 1 {
+			if req.Version, err = c.versionOrFile(cmd.Context(), args[0], args[1]); err != nil {
+				return err
+			}
+		}
+		began, err := d.Deploy(cmd.Context(), req)
+		if err != nil {
+			return err
+		}
+		if *detach {
+			return c.printBegun(began, *asJSON)
+		}
+		return c.follow(cmd.Context(), d, began.ID, *timeout, *asJSON)
+	}
+	return cmd
+}
+
+// versionOrFile returns the version to deploy. An argument that is a file is published to the local bucket first.
+func (c *cli) versionOrFile(ctx context.Context, app, arg string) (string, error) {
+	fi, err := os.Stat(arg)
+	isFile := err == nil && fi.Mode().IsRegular()
+	if !isFile && (strings.Contains(arg, "/") || strings.HasSuffix(arg, ".tar.gz")) {
+		return "", &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no file %s", arg), Err: err}
+	}
+	if !isFile {
+		return arg, nil
+	}
+	p, err := c.publish(ctx, publishing{app: app, file: arg})
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(c.err, "published %s %s\n", app, p.Current.Version)
+	return p.Current.Version, nil
+}
+
+func (c *cli) printBegun(d api.Deployment, asJSON bool) error {
+	if asJSON {
+		return printJSON(c.out, d)
+	}
+	fmt.Fprintf(c.out, "%s\n", d.ID)
+	fmt.Fprintf(c.err, "deployment %s of %s to %s has begun; watch it with \"beamkeeper deployment watch %s\"\n", d.ID, d.App, d.To, d.ID)
+	return nil
+}
+
+// follow shows a deployment's progress until it ends, and turns its outcome into the exit code.
+func (c *cli) follow(ctx context.Context, control api.Control, id string, timeout time.Duration, asJSON bool) error {
+	d, err := c.watchDeployment(ctx, control, id, timeout)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		if err := printJSON(c.out, d); err != nil {
+			return err
+		}
+	} else if d.Outcome == api.DeploymentSucceeded {
+		fmt.Fprintln(c.out, deploymentLine(d))
+	}
+	return c.outcome(d)
+}
+
+// outcome is nil for a deployment that succeeded. For another it tells what happened, why, and what to do.
+func (c *cli) outcome(d api.Deployment) error {
+	if d.Outcome == api.DeploymentSucceeded {
+		return nil
+	}
+	e := api.Errorf(api.CodeFailed, "%s", deploymentLine(d))
+	switch d.Outcome {
+	case api.DeploymentSuperseded:
+		e.Hint = fmt.Sprintf("a newer wish replaced it; see \"beamkeeper deployment list %s\"", d.App)
+		return e
+	case api.DeploymentAborted:
+		return e
+	}
+	instance := ""
+	for _, i := range d.Instances {
+		for _, st := range i.Steps {
+			if st.Error != "" {
+				instance = i.Name
+				e.Message += fmt.Sprintf("\n%s stopped at step %q after %s: %s", i.Name, st.Name, stepAge(st), printable(st.Error))
+			}
+		}
+	}
+	for _, st := range d.Steps {
+		if st.Error != "" {
+			e.Message += fmt.Sprintf("\nstep %q failed: %s", st.Name, printable(st.Error))
+		}
+	}
+	if len(d.LogTail) > 0 {
+		e.Message += "\nthe last lines of its log:"
+		for _, l := range d.LogTail {
+			e.Message += "\n| " + printable(l)
+		}
+	}
+	e.Hint = failureHint(d, instance)
+	return e
+}
+
+func failureHint(d api.Deployment, instance string) string {
+	var s strings.Builder
+	if d.From != "" {
+		fmt.Fprintf(&s, "%s was not stopped and goes on. ", d.From)
+	}
+	fmt.Fprintf(&s, "%s is not tried again by itself: mend it and publish a new version, or ask again with \"beamkeeper deploy %s %s\".", d.To, d.App, d.To)
+	if instance != "" && len(d.LogTail) > 0 {
+		fmt.Fprintf(&s, "\nMore of the log: \"beamkeeper logs %s\"", d.App)
+	}
+	return s.String()
+}

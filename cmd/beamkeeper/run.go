@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/config"
+)
+
+func (c *cli) runCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "The daemon, in the foreground",
+		Long: "Runs the daemon until SIGTERM or SIGINT. The instances run on when it ends, and the next daemon takes them over;\n" +
+			"with --with-instances they are stopped first (containers, demos).",
+		Args: arguments(),
+	}
+	withInstances := cmd.Flags().Bool("with-instances", false, "stop the instances when the daemon stops")
+	format := cmd.Flags().String("log-format", "auto", "text, json, or auto: text on a terminal")
+	level := cmd.Flags().String("log-level", "info", "debug, info, warn or error")
+	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"auto", "text", "json"}, noFiles)))
+	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, noFiles)))
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		started := time.Now()
+		log, err := c.logger(*format, *level)
+		if err != nil {
+			return err
+		}
+		cfg, path, err := c.mustConfig()
+		if err != nil {
+			return err
+		}
+		for _, n := range cfg.NotYet() {
+			log.Warn("setting without effect", "at", fmt.Sprintf("%s:%s", path, n))
+		}
+		return c.serve(cmd.Context(), cfg, log, started, *withInstances)
+	}
+	return cmd
+}
+
+// logger writes the daemon's log to stderr.
+func (c *cli) logger(format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, api.Errorf(api.CodeUsage, "--log-level %q is neither debug, info, warn nor error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	_, isTerminal := terminal(c.err)
+	switch {
+	case format == "text", format == "auto" && isTerminal:
+		return slog.New(slog.NewTextHandler(c.err, o)), nil
+	case format == "json", format == "auto":
+		return slog.New(slog.NewJSONHandler(c.err, o)), nil
+	}
+	return nil, api.Errorf(api.CodeUsage, "--log-format %q is neither text, json nor auto", format)
+}
+
+// serve brings the daemon up, waits for the end of ctx, and takes it down.
+func (c *cli) serve(ctx context.Context, cfg *config.Config, log *slog.Logger, started time.Time, withInstances bool) error {
+	tuneMemory(c.getenv)
+	signal.Ignore(syscall.SIGPIPE) // a reader of our log that goes away must not end us
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	onHangup(ctx, log, stop)
+
+	d, err := startDaemon(ctx, cfg, log, c.getenv, stop)
+	if err != nil {
+		return err
+	}
+	log.Info("ready", "version", version, "node", d.node.Name().String(), "socket", cfg.Control.Socket,
+		"apps", len(cfg.Applications), "took_ms", time.Since(started).Milliseconds())
+	<-ctx.Done()
+
+	var failure error
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		failure = cause
+		log.Error("stopping after a failure", "err", cause)
+	}
+	if withInstances {
+		log.Info("stopping, and the instances first")
+	} else {
+		log.Info("stopping; the instances run on, and the next daemon takes them over")
+	}
+	err = d.stop(withInstances)
+	log.Info("stopped")
+	return errors.Join(failure, err)
+}
+
+// onHangup treats SIGHUP: of a terminal that was closed it is the end, otherwise nothing happens.
+func onHangup(ctx context.Context, log *slog.Logger, stop context.CancelCauseFunc) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	_, onTerminal := terminal(os.Stdin)
+	go func() {
+		defer signal.Stop(hup)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hup:
+				if onTerminal {
+					stop(context.Canceled)
+					return
+				}
+				log.Warn("SIGHUP: the configuration is not read again; restart the daemon, the instances run on")
+			}
+		}
+	}()
+}
+
+// tuneMemory keeps the idle daemon small: collect earlier than the runtime would by itself, unless told otherwise.
+func tuneMemory(getenv func(string) string) {
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+}

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/beamkeeper/beamkeeper/actors"
+	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/config"
+	"github.com/beamkeeper/beamkeeper/internal/secrets"
+	"github.com/beamkeeper/beamkeeper/internal/state"
+	"github.com/beamkeeper/beamkeeper/node"
+	"github.com/beamkeeper/beamkeeper/release"
+	"github.com/beamkeeper/beamkeeper/web"
+)
+
+// closeTimeout bounds what ends when the daemon ends, apart from the instances.
+const closeTimeout = 10 * time.Second
+
+// killAfter is how long an instance may take beyond its stop timeout.
+const killAfter = 10 * time.Second
+
+// daemon is all that runs behind `beamkeeper run`.
+type daemon struct {
+	cfg   *config.Config
+	node  *node.Node
+	tree  *actors.System
+	store *release.Store
+	state *state.Store
+	web   *web.Server
+
+	serving sync.WaitGroup
+}
+
+// startDaemon wires the parts together and starts them. What was started is taken down again when a later one fails.
+// fail is called when a part dies while the daemon runs.
+func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, getenv func(string) string, fail context.CancelCauseFunc) (_ *daemon, err error) {
+	d := &daemon{cfg: cfg}
+	defer func() {
+		if err != nil {
+			_ = d.stop(false) // the first error is the one to tell
+		}
+	}()
+	for _, dir := range []string{cfg.VarPath, cfg.MonitoredAppLogPath} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, startError(err)
+		}
+	}
+	if d.state, err = state.Open(filepath.Join(cfg.VarPath, "state")); err != nil {
+		return nil, startError(err)
+	}
+	cookies, err := loadCookies(cfg, getenv)
+	if err != nil {
+		return nil, startError(err)
+	}
+	source := release.Source{Bucket: release.NewLocalBucket(cfg.ReleaseBucket), Account: cfg.AccountName}
+	d.store, err = release.OpenStore(release.StoreConfig{Dir: cfg.VarPath, Source: source, Limits: limits(cfg), Log: log.With("part", "release")})
+	if err != nil {
+		return nil, startError(err)
+	}
+	if err := d.startNode(ctx, cookies, getenv, log); err != nil {
+		return nil, err
+	}
+	listeners, err := d.listen()
+	if err != nil {
+		return nil, startError(err)
+	}
+	d.tree, err = actors.Start(ctx, actors.Config{
+		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Source: source,
+		LogDir: cfg.MonitoredAppLogPath, BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
+		Version: version, Log: log.With("part", "actors"),
+	})
+	if err != nil {
+		for _, l := range listeners {
+			_ = l.ln.Close() // the error of the tree is the one to tell
+		}
+		return nil, err
+	}
+	d.serve(listeners, log, fail)
+	return d, nil
+}
+
+// startError tells people about errors that they can mend.
+func startError(err error) error {
+	e := &api.Error{Code: api.CodeFailed, Message: err.Error(), Err: err}
+	switch {
+	case errors.Is(err, state.ErrHeld), errors.Is(err, release.ErrLocked):
+		e.Code, e.Hint = api.CodeRefused, "one daemon at a time; stop the other one, or give this one a var_path of its own"
+	case errors.Is(err, web.ErrSocketInUse):
+		e.Code, e.Hint = api.CodeRefused, "another daemon has this control.socket; stop it, or give this one another"
+	case errors.Is(err, state.ErrSchema):
+		e.Code, e.Hint = api.CodeRefused, "run the newer version again"
+	case errors.Is(err, os.ErrPermission):
+		e.Code, e.Hint = api.CodeDenied, "run the daemon as a user who may write there, or move the paths in the configuration"
+	}
+	return e
+}
+
+func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(string) string, log *slog.Logger) error {
+	name, err := nodeName(d.cfg)
+	if err != nil {
+		return err
+	}
+	n := d.cfg.Node
+	d.node, err = node.New(node.Config{
+		Name: name, Cookie: cookies.node, CookieFor: cookies.of,
+		Allow:   func(peer node.Name) bool { return allowed(d.cfg, name, peer) },
+		Visible: n.Visibility == "visible", Listen: n.Listen, EPMDAddr: n.EPMDAddress(getenv),
+		NetTickTime: n.NetTickTime, HandshakeTimeout: n.ConnectTimeout, OutboxBytes: int(n.SendBufferBytes),
+		Log: log.With("part", "node"),
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.node.Start(ctx); err != nil {
+		return fmt.Errorf("the node %s cannot start: %w", name, err)
+	}
+	return nil
+}
+
+// nodeName is node.name@node.host, the host being the machine's short name unless told otherwise.
+func nodeName(cfg *config.Config) (node.Name, error) {
+	host := cfg.Node.Host
+	if host == "" {
+		full, err := os.Hostname()
+		if err != nil {
+			return node.Name{}, &api.Error{Code: api.CodeFailed, Message: "the machine's name is not known: " + err.Error(), Hint: "set node.host", Err: err}
+		}
+		host, _, _ = strings.Cut(full, ".")
+	}
+	return node.ParseName(cfg.Node.Name + "@" + host)
+}
+
+// cookies are the node's cookie and those of the apps that have their own.
+type cookies struct {
+	node node.Cookie
+	apps map[string]node.Cookie
+}
+
+func loadCookies(cfg *config.Config, getenv func(string) string) (cookies, error) {
+	sec, err := secrets.Load(secrets.Options{CookieFile: cfg.Node.CookieFile, Adapter: string(cfg.SecretsAdapter), Generated: cfg.CookiePath(), Getenv: getenv})
+	if err != nil {
+		return cookies{}, err
+	}
+	c := cookies{node: node.Cookie(sec.Cookie.Reveal()), apps: make(map[string]node.Cookie)}
+	for _, a := range cfg.Applications {
+		c.apps[a.Name] = c.node
+		if a.CookieFile == "" {
+			continue
+		}
+		own, err := secrets.LoadCookie(a.CookieFile)
+		if err != nil {
+			return cookies{}, fmt.Errorf("app %q: %w", a.Name, err)
+		}
+		c.apps[a.Name] = node.Cookie(own.Reveal())
+	}
+	return c, nil
+}
+
+// of gives the cookie of a peer: that of its app for an instance, else the node's.
+func (c cookies) of(peer node.Name) node.Cookie {
+	if app, ok := appOf(peer); ok {
+		return c.apps[app] // "" for an app that we do not have: the node's
+	}
+	return ""
+}
+
+// appOf gives the app that a node's name makes it an instance of: APP-xxxxxx.
+func appOf(peer node.Name) (string, bool) {
+	i := len(peer.Alive) - suffixLen - 1
+	if i < 1 || peer.Alive[i] != '-' {
+		return "", false
+	}
+	return peer.Alive[:i], true
+}
+
+// allowed reports whether peer may connect: instances on this host, and names that node.allow has a pattern for.
+func allowed(cfg *config.Config, self, peer node.Name) bool {
+	if app, ok := appOf(peer); ok && peer.Host == self.Host {
+		for _, a := range cfg.Applications {
+			if a.Name == app {
+				return true
+			}
+		}
+	}
+	for _, pattern := range cfg.Node.Allow {
+		if ok, err := path.Match(pattern, peer.String()); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}
+
+// baseEnv is the environment of which instances get a part. They register where the daemon looks for them.
+func baseEnv(cfg *config.Config, getenv func(string) string) []string {
+	env := os.Environ()
+	if _, port, err := net.SplitHostPort(cfg.Node.EPMDAddress(getenv)); err == nil && cfg.Node.EPMD != "" {
+		env = append(env, "ERL_EPMD_PORT="+port)
+	}
+	return env
+}
+
+// omitPath are folders that hold the programs of another installation's own runtime.
+func omitPath(cfg *config.Config) []string {
+	if cfg.InstallPath == "" {
+		return nil
+	}
+	return []string{filepath.Join(cfg.InstallPath, "bin")}
+}
+
+// listener is one place where the control API is served.
+type listener struct {
+	ln       net.Listener
+	readOnly bool
+}
+
+func (d *daemon) listen() ([]listener, error) {
+	ln, err := web.ListenUnix(d.cfg.Control.Socket)
+	if err != nil {
+		return nil, err
+	}
+	all := []listener{{ln: ln}}
+	if addr := d.cfg.Web.Listen; addr != "" {
+		tcp, err := net.Listen("tcp", addr)
+		if err != nil {
+			_ = ln.Close() // the other error is the one to tell
+			return nil, fmt.Errorf("web.listen: %w", err)
+		}
+		all = append(all, listener{ln: tcp, readOnly: true})
+	}
+	return all, nil
+}
+
+func (d *daemon) serve(listeners []listener, log *slog.Logger, fail context.CancelCauseFunc) {
+	o := web.Options{Log: log.With("part", "web")}
+	if d.cfg.Hostname != "" {
+		o.Hosts = append(o.Hosts, d.cfg.Hostname)
+	}
+	if host, err := os.Hostname(); err == nil {
+		o.Hosts = append(o.Hosts, host)
+	}
+	d.web = web.New(d.tree, o)
+	for _, l := range listeners {
+		h := d.web.Handler()
+		if l.readOnly {
+			h = d.web.ReadOnly()
+		}
+		d.serving.Go(func() {
+			if err := d.web.Serve(l.ln, h); err != nil {
+				fail(fmt.Errorf("web: serve %s: %w", l.ln.Addr(), err))
+			}
+		})
+	}
+}
+
+// stop takes everything down in the opposite order.
+func (d *daemon) stop(withInstances bool) error {
+	var errs []error
+	if d.tree != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), d.stopTimeout(withInstances))
+		errs = append(errs, d.tree.Close(ctx, withInstances))
+		cancel()
+	}
+	if d.web != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		errs = append(errs, d.web.Close(ctx))
+		cancel()
+		d.serving.Wait()
+	}
+	if d.node != nil {
+		errs = append(errs, d.node.Close())
+	}
+	if d.store != nil {
+		errs = append(errs, d.store.Close())
+	}
+	if d.state != nil {
+		errs = append(errs, d.state.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (d *daemon) stopTimeout(withInstances bool) time.Duration {
+	t := closeTimeout
+	if withInstances {
+		for _, a := range d.cfg.Applications {
+			t = max(t, closeTimeout+a.Stop.Timeout+killAfter)
+		}
+	}
+	return t
+}
