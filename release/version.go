@@ -74,8 +74,13 @@ func splitVersion(v string) (core, pre, build string) {
 }
 
 func compareDotted(a, b string) int {
-	if a == b {
+	switch {
+	case a == b:
 		return 0
+	case a == "":
+		return -1
+	case b == "":
+		return 1
 	}
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range min(len(as), len(bs)) {
