@@ -28,7 +28,7 @@ var allowed = map[string][]string{
 	"internal/api":     {},
 	"internal/config":  {},
 	"internal/secrets": {"internal/config"},
-	"internal/state":   {"internal/api"},
+	"internal/state":   {"internal/api", "internal/process"},
 	"internal/process": {},
 	"internal/launch":  {},
 	"internal/probe":   {},
