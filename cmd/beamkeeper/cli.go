@@ -107,7 +107,7 @@ func unknownVerb(cmd *cobra.Command, verb string) error {
 	e := api.Errorf(api.CodeUsage, "%s has no verb %q", cmd.CommandPath(), verb)
 	e.Hint = seeHelp(cmd)
 	if near := cmd.SuggestionsFor(verb); len(near) > 0 {
-		e.Hint = fmt.Sprintf("did you mean %q?", strings.Join(near, `" or "`))
+		e.Hint = fmt.Sprintf(`did you mean "%s"?`, strings.Join(near, `" or "`))
 	}
 	return e
 }
