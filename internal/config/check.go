@@ -21,7 +21,9 @@ func (p *parser) check(c *Config) {
 	p.checkRelease(&c.Release)
 	p.checkNotifications(c.Notifications)
 	for i, u := range c.Fleet.ETCDEndpoints {
-		p.checkURL(fmt.Sprintf("fleet.etcd_endpoints[%d]", i), u, "http", "https")
+		if u != "" {
+			p.checkURL(fmt.Sprintf("fleet.etcd_endpoints[%d]", i), u, "http", "https")
+		}
 	}
 	// A Unix socket's address has 108 bytes, the last of which is zero.
 	if n := len(c.Control.Socket); n > 107 {
@@ -101,6 +103,9 @@ func (p *parser) checkNode(n *Node) {
 		p.checkAddress("node.epmd", n.EPMD, 1)
 	}
 	for i, a := range n.Allow {
+		if a == "" {
+			continue // the parser has said what is wrong with it
+		}
 		if _, err := path.Match(a, ""); err != nil || strings.Count(a, "@") != 1 || strings.ContainsAny(a, " /\t\n") {
 			p.at(KindValue, fmt.Sprintf("node.allow[%d]", i), "", "%q is not a pattern of node names such as observer@*", a)
 		}

@@ -57,7 +57,7 @@ func Parse(name string, b []byte) (*Config, error) {
 	if doc := p.document(b); doc != nil || len(p.problems) == 0 {
 		setDefaults(table(), reflect.ValueOf(c).Elem())
 		p.section(doc, "", table(), reflect.ValueOf(c).Elem())
-		c.derive()
+		c.derive(p.base)
 		p.check(c)
 	}
 	if len(p.problems) > 0 {
@@ -142,10 +142,14 @@ func (p *parser) syntax(b []byte, err error) {
 	p.add(q)
 }
 
-// derive fills in the defaults that depend on other settings.
-func (c *Config) derive() {
-	if c.ReleaseBucket == "" && c.ReleaseAdapter == ReleaseLocal {
+// derive fills in the defaults that depend on other settings. Base is the folder that relative paths start from.
+func (c *Config) derive(base string) {
+	switch {
+	case c.ReleaseAdapter != ReleaseLocal:
+	case c.ReleaseBucket == "":
 		c.ReleaseBucket = filepath.Join(c.VarPath, "bucket")
+	case !filepath.IsAbs(c.ReleaseBucket):
+		c.ReleaseBucket = filepath.Join(base, c.ReleaseBucket)
 	}
 	for i := range c.Notifications {
 		if n := &c.Notifications[i]; n.URL == "" && n.Adapter == "pagerduty" {

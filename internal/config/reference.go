@@ -39,7 +39,7 @@ func cell(s string) string { return strings.NewReplacer("|", `\|`, "<", "&lt;", 
 
 func (f *field) referenceDoc() string {
 	d := f.doc
-	if f.enum != nil && len(f.enum) > 4 {
+	if len(f.enum) > 4 {
 		d += " One of `" + strings.Join(f.enum, "`, `") + "`."
 	}
 	switch {
@@ -75,7 +75,7 @@ func (f *field) referenceType() string {
 		return "percentage"
 	}
 	switch {
-	case f.enum != nil && len(f.enum) <= 4:
+	case len(f.enum) > 0 && len(f.enum) <= 4:
 		return "`" + strings.Join(f.enum, "`, `") + "`"
 	case f.enum != nil:
 		return "word"

@@ -1,0 +1,418 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func mustParse(t *testing.T, text string) *Config {
+	t.Helper()
+	c, err := Parse("/etc/beamkeeper/beamkeeper.yaml", []byte(text))
+	if err != nil {
+		t.Fatalf("Parse: %v", err)
+	}
+	return c
+}
+
+func mustLoad(t *testing.T, file string) *Config {
+	t.Helper()
+	c, err := Load(file)
+	if err != nil {
+		t.Fatalf("Load: %v", err)
+	}
+	return c
+}
+
+// problemsOf parses a file that must be refused.
+func problemsOf(t *testing.T, text string) []Problem {
+	t.Helper()
+	c, err := Parse("beamkeeper.yaml", []byte(text))
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatalf("Parse = %v, %v, want an *Error", c, err)
+	}
+	if len(e.Problems) == 0 {
+		t.Fatal("an *Error without problems")
+	}
+	return e.Problems
+}
+
+func TestParse_EmptyFileHasEveryDefault(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "# nothing\n", "---\n", "~\n", "applications:\nnode:\n", "{}"} {
+		c := mustParse(t, text)
+		if c.VarPath != "/var/lib/beamkeeper" || c.LogPath != "/var/log/beamkeeper" || c.MonitoredAppLogPath != "/var/log/monitored-apps" ||
+			c.Control.Socket != "/run/beamkeeper/beamkeeper.sock" || c.ReleaseBucket != "/var/lib/beamkeeper/bucket" {
+			t.Errorf("%q: paths are %+v", text, c)
+		}
+		if c.ReleaseAdapter != ReleaseLocal || c.SecretsAdapter != SecretsNone || c.AccountName != "local" || len(c.Applications) != 0 {
+			t.Errorf("%q: %+v", text, c)
+		}
+		want := Node{Name: "beamkeeper", Visibility: "hidden", Listen: "127.0.0.1:0", Allow: []string{"observer@*"},
+			NetTickTime: time.Minute, ConnectTimeout: 7 * time.Second, SendBufferBytes: 1 << 20, MaxMessageBytes: 256 << 20, TLS: NodeTLS{Mode: "off"}}
+		if !reflect.DeepEqual(c.Node, want) {
+			t.Errorf("%q: node = %+v, want %+v", text, c.Node, want)
+		}
+		if want := (Release{Verify: "if_present", KeepReleases: 3, MaxUnpackedBytes: 4 << 30, MaxEntries: 200_000}); !reflect.DeepEqual(c.Release, want) {
+			t.Errorf("%q: release = %+v, want %+v", text, c.Release, want)
+		}
+	}
+}
+
+func TestParse_AppDefaults(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, "applications: [{name: shop}]")
+	want := App{
+		Name: "shop", Language: Elixir, Replicas: 3, DeployRollbackTimeout: 10 * time.Minute, DeployScheduleInterval: 5 * time.Second,
+		Readiness:  Readiness{Timeout: time.Minute, Application: "shop", Successes: 1},
+		Strategy:   Strategy{MaxParallel: 1, Soak: 30 * time.Second},
+		Stop:       Stop{Timeout: 15 * time.Second},
+		CrashLoop:  CrashLoop{Limit: 10, Window: 10 * time.Minute},
+		HotUpgrade: HotUpgrade{Enabled: true, Soak: time.Minute, Commit: "auto"},
+		Cluster:    "none",
+	}
+	if got := c.Applications[0]; !reflect.DeepEqual(got, want) {
+		t.Errorf("app = %+v, want %+v", got, want)
+	}
+}
+
+func TestLoad_DeployExFile(t *testing.T) {
+	t.Parallel()
+	c := mustLoad(t, "testdata/deployex.yaml")
+	if c.AccountName != "prod" || c.Port != 5001 || c.OTPVersion != "28" || c.VarPath != "/var/lib/deployex" || c.SecretsAdapter != SecretsEnv {
+		t.Errorf("top level: %+v", c)
+	}
+	if c.LogsRetention != 2*time.Hour || c.MetricsRetention != time.Hour {
+		t.Errorf("retention = %s, %s", c.LogsRetention, c.MetricsRetention)
+	}
+	if got, want := c.Monitoring[:2], []HostMonitor{{"memory", false, 70, 95}, {"atom", true, 75, 90}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("monitoring = %+v, want %+v", got, want)
+	}
+	if n := c.Notifications; n[0].Enabled || !n[1].Enabled || n[0].Options.Username != "DeployEx" || n[1].Options.IconEmoji != ":rocket:" ||
+		n[2].URL != "https://events.pagerduty.com/v2/enqueue" || n[2].Options.RoutingKey != "0123456789abcdef" {
+		t.Errorf("notifications = %+v", n)
+	}
+	shop := c.Applications[0]
+	env := make(map[string]string)
+	for _, e := range shop.Env {
+		env[e.Key] = e.Value
+	}
+	for key, want := range map[string]string{
+		"SHOP_PHX_SERVER": "true", "SHOP_POOL": "1000", "SHOP_RATIO": "1.10", "SHOP_MODE": "0644",
+		"SHOP_MOTTO": "costs $5; 'no' more", "SHOP_NOTHING": "", "SECRET_KEY_BASE": "not for your eyes",
+	} {
+		if got, ok := env[key]; !ok || got != want {
+			t.Errorf("env %s = %q, %t, want %q", key, got, ok, want)
+		}
+	}
+	if got, want := shop.Ports(2), (map[string]int{"PORT": 4002, "METRICS_PORT": 9002}); !reflect.DeepEqual(got, want) || shop.Slots() != 3 {
+		t.Errorf("ports of slot 2 = %v, want %v; slots = %d", got, want, shop.Slots())
+	}
+	cert := shop.Certificates[0]
+	if cert.CheckInterval != 24*time.Hour || cert.DNSOptions.APIToken != "cf-token" || cert.Storage.PrivateKeyPath != "/etc/shop/key.pem" || len(cert.Domains) != 2 {
+		t.Errorf("certificate = %+v", cert)
+	}
+	if c.Applications[1].Replicas != 3 || c.Applications[1].Language != Erlang || c.Applications[2].Language != Gleam {
+		t.Errorf("applications = %+v", c.Applications[1:])
+	}
+}
+
+func TestLoad_OwnSections(t *testing.T) {
+	t.Parallel()
+	c := mustLoad(t, "testdata/full.yaml")
+	dir, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]struct{ got, want string }{
+		"var_path":       {c.VarPath, "data"},
+		"release_bucket": {c.ReleaseBucket, "releases"},
+		"socket":         {c.Control.Socket, "run/control.sock"},
+		"cookie_file":    {c.Node.CookieFile, "secrets/cookie"},
+		"app's cookie":   {c.Applications[0].CookieFile, "secrets/shop.cookie"},
+		"CookiePath":     {c.CookiePath(), "data/cookie"},
+	} {
+		if p.got != filepath.Join(dir, p.want) {
+			t.Errorf("%s = %s, want it below %s", name, p.got, dir)
+		}
+	}
+	if c.Node.SendBufferBytes != 2<<20 || c.Release.MaxUnpackedBytes != 3<<29 || c.Release.MaxEntries != 50_000 || c.Node.NetTickTime != 8*time.Second {
+		t.Errorf("node = %+v, release = %+v", c.Node, c.Release)
+	}
+	shop := c.Applications[0]
+	if got, want := shop.Readiness, (Readiness{Timeout: 2 * time.Minute, Application: "shop_web", Successes: 3,
+		Probe: &Probe{HTTP: "http://127.0.0.1:${PORT}/health", Interval: 100 * time.Millisecond, Timeout: time.Second}}); !reflect.DeepEqual(got, want) {
+		t.Errorf("readiness with a merged section = %+v, want %+v", got, want)
+	}
+	if got, want := shop.Hooks, (Hooks{BeforeDeploy: []Command{{"/usr/local/bin/notify", "--token=abc", "a b"}},
+		AfterDeploy: []Command{{"/usr/local/bin/done"}}, BeforeStop: []Command{{"drain", "5"}}, AfterStop: []Command{}}); !reflect.DeepEqual(got, want) {
+		t.Errorf("hooks = %+v, want %+v", got, want)
+	}
+	if shop.Limits != (Limits{MemoryMax: 2 << 30, CPUQuota: 200}) || shop.CrashLoop != (CrashLoop{3, time.Minute}) || shop.User != "shop" {
+		t.Errorf("app = %+v", shop)
+	}
+	if got := c.Applications[3].Readiness.Probe; !reflect.DeepEqual(got.Exec, Command{"/bin/test", "-e", "${HOME}/ready"}) || got.Interval != 250*time.Millisecond {
+		t.Errorf("exec probe = %+v", got)
+	}
+}
+
+func TestLoad_MissingFile(t *testing.T) {
+	t.Parallel()
+	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Load = %v, want fs.ErrNotExist", err)
+	}
+}
+
+func TestLoad_FileTooLarge(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "large.yaml")
+	if err := os.WriteFile(file, []byte(strings.Repeat("# comment\n", MaxFileBytes/10+1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var e *Error
+	if _, err := Load(file); !errors.As(err, &e) || !strings.Contains(err.Error(), "larger than 1MiB") {
+		t.Errorf("Load = %v", err)
+	}
+}
+
+// refused are files with one problem each. The schema says whether the JSON Schema refuses the file as well.
+var refused = []struct {
+	name   string
+	text   string
+	kind   Kind
+	line   int
+	column int
+	path   string
+	text2  string // in message or hint
+	schema bool
+}{
+	// not YAML
+	{"tab", "node:\n  name: a\n\thost: b\n", KindSyntax, 3, 1, "", "spaces, not with tabs", false},
+	{"two colons", "# x\nnode:\n  name: a: b\n", KindSyntax, 3, 1, "", "mapping values are not allowed", false},
+	{"second document", "port: 1\n---\nport: 2\n", KindSyntax, 2, 1, "", "second document", false},
+	{"unknown alias", "node: *none\n", KindSyntax, 1, 1, "", "none", false},
+
+	// keys
+	{"unknown key with a near one", "account_name: x\nrelase_bucket: y\n", KindUnknown, 2, 1, "relase_bucket", "did you mean release_bucket?", true},
+	{"unknown key in an app", "applications:\n  - name: a\n    replcias: 2\n", KindUnknown, 3, 5, "applications[0].replcias", "did you mean replicas?", true},
+	{"key at the wrong level", "replica_ports: []\n", KindUnknown, 1, 1, "replica_ports", "it belongs under applications[]", true},
+	{"key of the top level in a section", "node:\n  var_path: /x\n", KindUnknown, 2, 3, "node.var_path", "it belongs under the top level", true},
+	{"unknown key without a near one", "control:\n  xyzzy_quux: 1\n", KindUnknown, 2, 3, "control.xyzzy_quux", "known here: socket", true},
+	{"key given twice", "port: 1\nhostname: h\nport: 2\n", KindDuplicate, 3, 1, "port", "already set in line 1", false},
+	{"key that is a list", "? [a]\n: 1\n", KindType, 1, 3, "", "a key must be a word", false},
+	{"merge of a number", "node:\n  <<: 5\n", KindType, 2, 7, "node.<<", "must be an alias of a section", false},
+	{"x- key below the top", "node:\n  x-a: 1\n", KindUnknown, 2, 3, "node.x-a", "", true},
+
+	// types
+	{"list for the file", "- port: 1\n", KindType, 1, 1, "", "must be a section (KEY: VALUE lines), not a list", true},
+	{"text for a section", "node: keeper\n", KindType, 1, 7, "node", `not the text "keeper"`, true},
+	{"section for a list", "applications:\n  name: a\n", KindType, 2, 3, "applications", "must be a list, not a section", true},
+	{"text for an integer", "port: http\n", KindType, 1, 7, "port", `must be a whole number, not the text "http"`, true},
+	{"quoted integer", "port: \"5001\"\n", KindType, 1, 7, "port", "remove the quotes", true},
+	{"fraction for an integer", "port: 50.5\n", KindType, 1, 7, "port", "must be a whole number, not 50.5", true},
+	{"integer with a leading zero", "port: 05001\n", KindType, 1, 7, "port", "", false},
+	{"duration with a unit", "applications:\n  - name: a\n    stop: {timeout_ms: 15s}\n", KindType, 3, 24, "applications[0].stop.timeout_ms", "write 15000", true},
+	{"text for true or false", "applications:\n  - name: a\n    hot_upgrade: {enabled: maybe}\n", KindType, 3, 28, "applications[0].hot_upgrade.enabled", "write true or false", true},
+	{"quoted boolean", "notifications: [{adapter: webhook, url: 'http://h', enabled: 'true'}]\n", KindType, 1, 62, "notifications[0].enabled", "remove the quotes", true},
+	{"number for text", "node:\n  name: 42\n", KindType, 2, 9, "node.name", `put it in quotes: "42"`, true},
+	{"list for text", "node:\n  name: [a]\n", KindType, 2, 9, "node.name", "must be text, not a list", true},
+	{"number in a list of text", "node:\n  allow:\n    - a@b\n    - 7\n", KindType, 4, 7, "node.allow[1]", "must be text, not 7", true},
+	{"nothing in a list of text", "node: {allow: [a@b, ~]}\n", KindType, 1, 21, "node.allow[1]", "not nothing", true},
+	{"section for an env value", "applications:\n  - name: a\n    env: [{key: A, value: {b: c}}]\n", KindType, 3, 27, "applications[0].env[0].value", "not a section", true},
+	{"no size", "release: {max_unpacked_bytes: 4 Gigs}\n", KindType, 1, 31, "release.max_unpacked_bytes", "is not a size such as 4GiB", true},
+	{"no percentage", "applications: [{name: a, limits: {cpu_quota: half}}]\n", KindType, 1, 46, "applications[0].limits.cpu_quota", "is not a percentage", true},
+	{"text in a list of apps", "applications: [shop]\n", KindType, 1, 16, "applications[0]", "must be a section", true},
+	{"section for a command", "applications: [{name: a, hooks: {after_stop: [{run: x}]}}]\n", KindType, 1, 47, "applications[0].hooks.after_stop[0]", "must be a list [PROGRAM, ARGUMENT]", true},
+
+	// values
+	{"unknown word", "release_adapter: locale\n", KindValue, 1, 18, "release_adapter", "did you mean local?", true},
+	{"unknown event", "notifications:\n  - adapter: webhook\n    url: https://h/x\n    events: [all, crash_restarts]\n", KindValue, 4, 19, "notifications[0].events[1]", "did you mean crash_restart?", true},
+	{"below the bounds", "port: 0\n", KindValue, 1, 7, "port", "from 1 to 65535", true},
+	{"above the bounds", "applications: [{name: a, replicas: 1001}]\n", KindValue, 1, 36, "applications[0].replicas", "from 0 to 1000", true},
+	{"size below the bounds", "release: {max_unpacked_bytes: 1KiB}\n", KindValue, 1, 31, "release.max_unpacked_bytes", "at least 1MiB", false},
+	{"account name with a slash", "account_name: ../up\n", KindValue, 1, 15, "account_name", "letters, digits", true},
+	{"app name with a space", "applications:\n  - name: my shop\n", KindValue, 2, 11, "applications[0].name", "letters, digits", true},
+	{"app name with a path", "applications:\n  - name: ../shop\n", KindValue, 2, 11, "applications[0].name", "letters, digits", true},
+	{"gleam name with a -", "applications:\n  - name: my-birds\n    language: gleam\n", KindValue, 2, 5, "applications[0].name", "has no -", false},
+	{"node name with an @", "node: {name: a@b}\n", KindValue, 1, 14, "node.name", "before the @", true},
+	{"home folder", "var_path: ~/beamkeeper\n", KindValue, 1, 11, "var_path", "not replaced by a home folder", false},
+	{"root folder", "var_path: /\n", KindValue, 1, 1, "var_path", "root of the file system", false},
+	{"long socket", "control:\n  socket: /" + strings.Repeat("a", 120) + "\n", KindValue, 2, 3, "control.socket", "the path has 121 bytes", false},
+	{"address without a port", "node: {listen: localhost}\n", KindValue, 1, 8, "node.listen", "not an address HOST:PORT", false},
+	{"address with a bad port", "node: {epmd: 'localhost:0'}\n", KindValue, 1, 8, "node.epmd", "from 1 to 65535", false},
+	{"pattern without a host", "node: {allow: [observer]}\n", KindValue, 1, 16, "node.allow[0]", "not a pattern of node names", false},
+	{"notification without a scheme", "notifications:\n  - adapter: webhook\n    url: example.org\n", KindValue, 3, 5, "notifications[0].url", "begins with http:// or https://", false},
+	{"variable with a -", "applications:\n  - name: a\n    env: [{key: A-B, value: 1}]\n", KindValue, 3, 17, "applications[0].env[0].key", "the name of a variable", true},
+	{"zero byte", "applications:\n  - name: a\n    env: [{key: A, value: \"x\\0\"}]\n", KindValue, 3, 27, "applications[0].env[0].value", "zero byte", false},
+	{"ports above the highest", "applications:\n  - name: a\n    replicas: 2\n    replica_ports: [{key: PORT, base: 65534}]\n", KindValue, 4, 33, "applications[0].replica_ports[0].base", "65534 to 65536", false},
+	{"probe with an unknown variable", "applications:\n  - name: a\n    replica_ports: [{key: PORT, base: 4000}]\n    readiness:\n      probe: {http: 'http://127.0.0.1:${PROT}/'}\n", KindValue, 5, 15, "applications[0].readiness.probe.http", "did you mean ${PORT}?", false},
+	{"probe without a host", "applications: [{name: a, readiness: {probe: {http: '/health'}}}]\n", KindValue, 1, 46, "applications[0].readiness.probe.http", "is not a URL", false},
+	{"probe that is no call", "applications: [{name: a, readiness: {probe: {rpc: 'ready'}}}]\n", KindValue, 1, 46, "applications[0].readiness.probe.rpc", "is not a call", false},
+	{"command in one text", "applications: [{name: a, readiness: {probe: {exec: 'test -e x'}}}]\n", KindValue, 1, 52, "applications[0].readiness.probe.exec", "no shell takes it apart", false},
+
+	// what is missing
+	{"app without a name", "applications:\n  - language: erlang\n", KindMissing, 2, 5, "applications[0].name", "missing", true},
+	{"app with an empty name", "applications:\n  - name: ''\n", KindMissing, 2, 11, "applications[0].name", "must not be empty", true},
+	{"port without a base", "applications:\n  - name: a\n    replica_ports:\n      - key: PORT\n", KindMissing, 4, 9, "applications[0].replica_ports[0].base", "missing", true},
+	{"empty entry", "applications:\n  -\n", KindMissing, 2, 4, "applications[0].name", "missing", true},
+	{"webhook without a URL", "notifications:\n  - adapter: webhook\n", KindMissing, 2, 5, "notifications[0].url", "missing", false},
+	{"pagerduty without a key", "notifications:\n  - adapter: pagerduty\n", KindMissing, 2, 5, "notifications[0].options.routing_key", "pagerduty needs it", false},
+	{"certificate without an importer", "applications:\n  - name: a\n    certificates:\n      - {dns_provider: route53, acme_provider: lets_encrypt}\n", KindMissing, 4, 9, "applications[0].certificates[0].importer", "missing", true},
+	{"probe that asks nothing", "applications:\n  - name: a\n    readiness:\n      probe: {interval_ms: 100}\n", KindMissing, 4, 7, "applications[0].readiness.probe", "give one of http, tcp, rpc and exec", true},
+	{"command without a program", "applications: [{name: a, hooks: {after_stop: [[]]}}]\n", KindMissing, 1, 47, "applications[0].hooks.after_stop[0]", "names no program", true},
+	{"certificate without its key", "web:\n  tls:\n    cert_file: a.pem\n", KindMissing, 2, 3, "web.tls.key_file", "missing beside cert_file", false},
+
+	// what is there twice, or contradicts
+	{"two apps of one name", "applications:\n  - name: a\n  - name: a\n", KindDuplicate, 3, 5, "applications[1].name", "applications[0] already", false},
+	{"variable twice", "applications:\n  - name: a\n    env:\n      - {key: A, value: 1}\n      - {key: A, value: 2}\n", KindDuplicate, 5, 10, "applications[0].env[1].key", "set by env[0] already", false},
+	{"variable that is a port too", "applications:\n  - name: a\n    replica_ports: [{key: PORT, base: 4000}]\n    env: [{key: PORT, value: 80}]\n", KindDuplicate, 4, 12, "applications[0].env[0].key", "set by replica_ports[0] already", false},
+	{"watched twice", "monitoring: [{type: memory}, {type: memory}]\n", KindDuplicate, 1, 31, "monitoring[1].type", "watched by monitoring[0] already", false},
+	{"variable of the daemon", "applications:\n  - name: a\n    env: [{key: RELEASE_NODE, value: x}]\n", KindClash, 3, 12, "applications[0].env[0].key", "set by the daemon", false},
+	{"ports of two apps", "applications:\n  - name: a\n    replicas: 3\n    replica_ports: [{key: PORT, base: 4000}]\n  - name: b\n    replicas: 1\n    replica_ports: [{key: PORT, base: 4003}]\n", KindClash, 7, 33, "applications[1].replica_ports[0].base", `ports 4003 to 4004 are those of PORT of app "a" (4000 to 4003); from 4004 on there is room`, false},
+	{"ports of one app", "applications:\n  - name: a\n    replicas: 1\n    replica_ports: [{key: A, base: 4001}, {key: B, base: 4000}]\n", KindClash, 4, 52, "applications[0].replica_ports[1].base", "are those of A of app", false},
+	{"port of the dashboard", "web: {listen: ':4001'}\napplications:\n  - name: a\n    replica_ports: [{key: PORT, base: 4000}]\n", KindClash, 4, 33, "applications[0].replica_ports[0].base", "are those of web.listen (4001)", false},
+	{"daemon named like an instance", "node: {name: shop-keeper}\napplications: [{name: shop}]\n", KindClash, 1, 8, "node.name", "looks like the name of an instance", false},
+	{"warning above the restart", "monitoring: [{type: memory, warning_threshold_percent: 95}]\n", KindClash, 1, 29, "monitoring[0].warning_threshold_percent", "95 is above restart_threshold_percent, 90", false},
+	{"two probes in one", "applications: [{name: a, readiness: {probe: {tcp: 'h:1', rpc: 'm:f()'}}}]\n", KindClash, 1, 38, "applications[0].readiness.probe", "has tcp and rpc", true},
+
+	// what this version cannot do and must not ignore
+	{"s3", "release_adapter: s3\n", KindNotYet, 1, 1, "release_adapter", "s3 comes with a later version", false},
+	{"gcp-storage", "release_adapter: gcp-storage\n", KindNotYet, 1, 1, "release_adapter", "gcp-storage comes with a later version", false},
+	{"aws secrets", "secrets_adapter: aws\n", KindNotYet, 1, 1, "secrets_adapter", "use env", false},
+	{"gcp secrets", "secrets_adapter: gcp\n", KindNotYet, 1, 1, "secrets_adapter", "use env", false},
+	{"own authority", "node:\n  tls: {mode: own_ca}\n", KindNotYet, 2, 9, "node.tls.mode", "own_ca comes with a later version", false},
+	{"visible node", "node:\n  visibility: visible\n", KindNotYet, 2, 3, "node.visibility", "visible comes with a later version", false},
+	{"verification required", "release: {verify: required}\n", KindNotYet, 1, 11, "release.verify", "signatures", false},
+	{"public keys", "release: {public_keys: [RWQ]}\n", KindNotYet, 1, 11, "release.public_keys", "signatures", false},
+}
+
+func TestParse_RefusesWithLineAndHint(t *testing.T) {
+	t.Parallel()
+	for _, tt := range refused {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			problems := problemsOf(t, tt.text)
+			if len(problems) != 1 {
+				t.Errorf("%d problems, want 1: %v", len(problems), problems)
+			}
+			p := problems[0]
+			if p.Kind != tt.kind || p.Path != tt.path {
+				t.Errorf("%s %q, want %s %q: %s", p.Kind, p.Path, tt.kind, tt.path, p)
+			}
+			if p.Line != tt.line || p.Column != tt.column {
+				t.Errorf("at %d:%d, want %d:%d: %s", p.Line, p.Column, tt.line, tt.column, p)
+			}
+			if !strings.Contains(p.Message+"; "+p.Hint, tt.text2) {
+				t.Errorf("%s; want %q in it", p, tt.text2)
+			}
+		})
+	}
+}
+
+func TestParse_TLSFilesNeedAllThree(t *testing.T) {
+	t.Parallel()
+	problems := problemsOf(t, "node:\n  tls:\n    mode: files\n    ca_file: a\n")
+	var paths []string
+	for _, p := range problems {
+		paths = append(paths, p.Path)
+	}
+	if got := strings.Join(paths, " "); got != "node.tls.cert_file node.tls.key_file node.tls.mode" {
+		t.Errorf("problems at %s", got)
+	}
+}
+
+func TestParse_ReportsEverythingAtOnceInOrder(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	n := 0
+	for i, tt := range refused {
+		// Those that can stand one under the other: apps, in one list.
+		if rest, ok := strings.CutPrefix(tt.text, "applications:\n"); ok && !strings.Contains(tt.name, "two apps") && !strings.Contains(tt.name, "section for a list") && !strings.Contains(tt.name, "ports of") {
+			if n == 0 {
+				text.WriteString("applications:\n")
+			}
+			// Names differ, ports too.
+			rest = strings.ReplaceAll(rest, "name: a\n", fmt.Sprintf("name: a%d\n", i))
+			rest = strings.ReplaceAll(rest, "4000", fmt.Sprint(4000+10*i))
+			text.WriteString(rest)
+			n++
+		}
+	}
+	if n < 15 {
+		t.Fatalf("only %d problems put together", n)
+	}
+	problems := problemsOf(t, text.String())
+	if len(problems) != n {
+		t.Errorf("%d problems, want %d:", len(problems), n)
+		for _, p := range problems {
+			t.Log(p)
+		}
+	}
+	for i := 1; i < len(problems); i++ {
+		if problems[i].Line < problems[i-1].Line {
+			t.Errorf("line %d is reported after line %d", problems[i].Line, problems[i-1].Line)
+		}
+	}
+}
+
+func TestError_OneLineForEachProblem(t *testing.T) {
+	t.Parallel()
+	_, err := Parse("conf/b.yaml", []byte("prot: 1\nnode: 5\n"))
+	want := "conf/b.yaml:1:1: prot: unknown key; did you mean port?\n" +
+		"conf/b.yaml:2:7: node: must be a section (KEY: VALUE lines), not 5"
+	if err == nil || err.Error() != want {
+		t.Errorf("error:\n%v\nwant:\n%s", err, want)
+	}
+}
+
+func TestParse_AliasBombIsRefused(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString("x-env: &e [")
+	b.WriteString(strings.Repeat("{key: A, value: b}, ", 1000))
+	b.WriteString("]\nx-app: &a {name: shop, env: *e}\napplications: [")
+	b.WriteString(strings.Repeat("*a, ", 1000))
+	b.WriteString("]\n")
+	problems := problemsOf(t, b.String())
+	if len(problems) > maxProblems {
+		t.Errorf("%d problems reported, want at most %d", len(problems), maxProblems)
+	}
+	if _, err := Parse("b.yaml", []byte("x-a: &a\n  <<: *a\n  name: b\nnode: *a\n")); err != nil {
+		t.Errorf("a merge of itself: %v", err)
+	}
+}
+
+func TestParse_SecretsAreNotInErrors(t *testing.T) {
+	t.Parallel()
+	_, err := Parse("b.yaml", []byte("notifications:\n  - adapter: webhook\n    url: hooks.example/s3cr3t\n"+
+		"  - adapter: slack\n    url: \"https://h/%zz/s3cr3t\"\n    enabled: 7\n"))
+	if err == nil || strings.Contains(err.Error(), "s3cr3t") {
+		t.Errorf("the error tells the secret, or is none: %v", err)
+	}
+}
+
+func TestNode_EPMDAddress(t *testing.T) {
+	t.Parallel()
+	none := func(string) string { return "" }
+	port := func(key string) string { return map[string]string{"ERL_EPMD_PORT": "4999"}[key] }
+	for _, tt := range []struct {
+		setting string
+		getenv  func(string) string
+		want    string
+	}{
+		{"", none, "127.0.0.1:4369"},
+		{"", port, "127.0.0.1:4999"},
+		{"10.0.0.1:5000", port, "10.0.0.1:5000"},
+	} {
+		if got := (Node{EPMD: tt.setting}).EPMDAddress(tt.getenv); got != tt.want {
+			t.Errorf("EPMDAddress with %q = %s, want %s", tt.setting, got, tt.want)
+		}
+	}
+}
