@@ -115,7 +115,7 @@ func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(str
 		Name: name, Cookie: cookies.node, CookieFor: cookies.of,
 		Allow:   func(peer node.Name) bool { return allowed(d.cfg, name, peer) },
 		Visible: n.Visibility == "visible", Listen: n.Listen, EPMDAddr: n.EPMDAddress(getenv),
-		NetTickTime: n.NetTickTime, HandshakeTimeout: n.ConnectTimeout, OutboxBytes: int(n.SendBufferBytes),
+		NetTickTime: n.NetTickTime, HandshakeTimeout: n.ConnectTimeout, OutboxBytes: int(n.SendBufferBytes), MaxMessageBytes: int(n.MaxMessageBytes),
 		Log: log.With("part", "node"),
 	})
 	if err != nil {
