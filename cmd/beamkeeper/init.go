@@ -122,7 +122,10 @@ func (c *cli) printInit(file string, cfg *config.Config, cookie string) {
 			flag = ""
 		}
 	}
-	fmt.Fprintf(c.out, "\nNext:\n  beamkeeper run%[1]s                          the daemon; stays in this terminal\n"+
-		"  beamkeeper publish%[1]s %[2]s FILE.tar.gz    a release: it is deployed at once\n"+
-		"  beamkeeper status%[1]s\n", flag, app)
+	fmt.Fprintln(c.out, "\nNext:")
+	t = newTable(c.out)
+	t.row("  beamkeeper run"+flag, "the daemon; stays in this terminal")
+	t.row("  beamkeeper publish"+flag+" "+app+" FILE.tar.gz", "a release; the daemon deploys it at once")
+	t.row("  beamkeeper status"+flag, "what runs")
+	_ = t.flush()
 }
