@@ -72,7 +72,7 @@ type Readiness struct {
 type Probe struct {
 	HTTP     string        `yaml:"http" doc:"URL; passes on a status of 200 to 399."`
 	TCP      string        `yaml:"tcp" doc:"HOST:PORT; passes when it accepts a connection."`
-	RPC      string        `yaml:"rpc" doc:"Call in the instance, m:f(Args) or m:f/0; passes when it gives true or ok."`
+	RPC      string        `yaml:"rpc" doc:"Call in the instance, m:f(Args) or m:f/0; passes when it gives true, ok or {ok, _}."`
 	Exec     Command       `yaml:"exec" doc:"Program and arguments; passes when it exits with 0."`
 	Interval time.Duration `yaml:"interval_ms" default:"250" min:"10" max:"3600000" doc:"Time between two tries."`
 	Timeout  time.Duration `yaml:"timeout_ms" default:"2000" min:"10" max:"3600000" doc:"Time one try may take."`

@@ -121,6 +121,8 @@ func (p *parser) checkWeb(w *Web) {
 		p.at(KindMissing, "web.tls.key_file", "", "missing beside cert_file")
 	case w.TLS.CertFile == "" && w.TLS.KeyFile != "":
 		p.at(KindMissing, "web.tls.cert_file", "", "missing beside key_file")
+	case w.TLS.CertFile != "" && w.Listen != "":
+		p.at(KindNotYet, "web.tls", "serve plain HTTP on 127.0.0.1 and put a proxy in front of it", "HTTPS comes with a later version")
 	}
 }
 
@@ -247,6 +249,7 @@ func (p *parser) checkProbe(a *App, at string) {
 	}
 	p.checkReferences(a, at+".http", b.HTTP)
 	p.checkReferences(a, at+".tcp", b.TCP)
+	p.checkReferences(a, at+".rpc", b.RPC)
 	for i := range b.Exec {
 		p.checkReferences(a, at+".exec", b.Exec[i])
 	}
@@ -261,8 +264,8 @@ func (p *parser) checkProbe(a *App, at string) {
 	}
 }
 
-// callText is the outline of m:f(Args) and m:f/0; the arguments are read when the call is made.
-var callText = regexp.MustCompile(`(?s)^\s*([a-z][\w@]*|'[^']+')\s*:\s*([a-z][\w@]*|'[^']+')\s*(/\s*0|\(.*\))\s*\.?\s*$`)
+// callText is the outline of m:f(Args); the arguments are read when the call is made.
+var callText = regexp.MustCompile(`(?s)^\s*([a-z][\w@]*|'[^']+')\s*:\s*([a-z][\w@]*|'[^']+')\s*\(.*\)\s*\.?\s*$`)
 
 func (p *parser) checkReferences(a *App, where, text string) {
 	var known []string
@@ -272,8 +275,11 @@ func (p *parser) checkReferences(a *App, where, text string) {
 	for _, e := range a.Env {
 		known = append(known, e.Key)
 	}
+	if strings.Contains(reference.ReplaceAllString(text, ""), "${") {
+		p.at(KindValue, where, "", "${ without }")
+	}
 	for _, m := range reference.FindAllStringSubmatch(text, -1) {
-		if slices.Contains(known, m[1]) || slices.Contains(inherited, m[1]) || slices.Contains(ownVariables, m[1]) {
+		if slices.Contains(known, m[1]) || fromDaemon(m[1]) {
 			continue
 		}
 		hint := "add it to replica_ports or env"
@@ -284,8 +290,15 @@ func (p *parser) checkReferences(a *App, where, text string) {
 	}
 }
 
-// inherited are variables that instances may have from the daemon.
-var inherited = []string{"PATH", "HOME", "LANG", "USER", "LOGNAME", "TMPDIR", "TZ", "SHELL", "ERL_EPMD_PORT", "ERL_EPMD_ADDRESS"}
+// fromDaemon reports whether an instance may have a variable that neither replica_ports nor env gives it: one of the
+// daemon's own environment that is passed on, or one of its start contract.
+func fromDaemon(key string) bool {
+	switch key {
+	case "PATH", "HOME", "LANG", "TZ", "SHELL", "USER", "LOGNAME", "TERM", "TMPDIR", "ERL_EPMD_PORT", "ERL_EPMD_ADDRESS":
+		return true
+	}
+	return slices.ContainsFunc([]string{"LC_", "XDG_", "RELEASE_", "BEAMKEEPER_"}, func(p string) bool { return strings.HasPrefix(key, p) })
+}
 
 // checkAddress checks HOST:PORT. Secret parts are not repeated.
 func (p *parser) checkAddress(where, s string, lowest int) {

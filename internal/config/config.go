@@ -7,8 +7,8 @@ type Config struct {
 	// DeployEx's keys.
 
 	AccountName       string         `yaml:"account_name" default:"local" scalar:"any" pattern:"^[A-Za-z0-9_][A-Za-z0-9._-]*$" form:"letters, digits, _, - and . (the name of one folder)" doc:"Name of the environment; the folder of an app's current.json in the bucket: versions/APP/ACCOUNT_NAME/current.json."`
-	Hostname          string         `yaml:"hostname" scalar:"any" later:"the dashboard comes with a later version" doc:"Public host name of the dashboard."`
-	Port              int            `yaml:"port" min:"1" max:"65535" later:"the dashboard comes with a later version" doc:"Port of the dashboard in DeployEx's files; web.listen is the setting of Beamkeeper."`
+	Hostname          string         `yaml:"hostname" scalar:"any" doc:"Public host name. Requests to web.listen may name it as their host, besides localhost, the machine's own name and IP addresses."`
+	Port              int            `yaml:"port" min:"1" max:"65535" later:"the dashboard comes with a later version" doc:"Port of DeployEx's dashboard; web.listen is the setting of Beamkeeper."`
 	ReleaseAdapter    ReleaseAdapter `yaml:"release_adapter" default:"local" enum:"local|s3|gcp-storage" doc:"Where releases come from. This version reads local folders only; s3 and gcp-storage are refused."`
 	ReleaseBucket     string         `yaml:"release_bucket" computed:"<var_path>/bucket" doc:"The bucket: a folder for local (relative to the configuration file's folder), a bucket name otherwise."`
 	SecretsAdapter    SecretsAdapter `yaml:"secrets_adapter" default:"none" enum:"none|env|aws|gcp" doc:"Where secrets come from: none (files), env (DEPLOYEX_ERLANG_COOKIE and its siblings in the daemon's environment). aws and gcp are refused by this version."`
@@ -20,10 +20,10 @@ type Config struct {
 	OTPVersion         string `yaml:"otp_version" scalar:"any" installer:"true" doc:"OTP version of the DeployEx package to install. Beamkeeper talks to every OTP it supports, whatever it says here."`
 	OSTarget           string `yaml:"os_target" scalar:"any" installer:"true" doc:"Operating system of the DeployEx package to install."`
 	OTPTLSCertificates string `yaml:"otp_tls_certificates" path:"dir" installer:"true" doc:"Folder of the certificates DeployEx's installer set up. The distribution uses plain TCP in this version; see node.tls."`
-	InstallPath        string `yaml:"install_path" path:"dir" installer:"true" doc:"Where DeployEx was installed."`
+	InstallPath        string `yaml:"install_path" path:"dir" doc:"Where DeployEx is installed: its bin folder is taken out of the PATH of the instances."`
 
 	VarPath             string        `yaml:"var_path" default:"/var/lib/beamkeeper" path:"dir" doc:"What the daemon keeps: instances (service/), unpacked releases (releases/), downloads (cache/), its state (state/) and the generated cookie."`
-	LogPath             string        `yaml:"log_path" default:"/var/log/beamkeeper" path:"dir" doc:"The daemon's own logs."`
+	LogPath             string        `yaml:"log_path" default:"/var/log/beamkeeper" path:"dir" doc:"Folder for the daemon's own log. The daemon writes to its standard error; what starts it may put that here."`
 	MonitoredAppLogPath string        `yaml:"monitored_app_log_path" default:"/var/log/monitored-apps" path:"dir" doc:"Logs of the instances: APP/INSTANCE-stdout.log and APP/INSTANCE-stderr.log."`
 	MetricsRetention    time.Duration `yaml:"metrics_retention_time_ms" default:"3600000" min:"0" later:"metrics come with a later version" doc:"How long metrics are kept."`
 	LogsRetention       time.Duration `yaml:"logs_retention_time_ms" default:"3600000" min:"0" later:"searchable log history comes with a later version; the log files themselves are not cut" doc:"How long log lines are kept for searching."`
@@ -36,7 +36,7 @@ type Config struct {
 
 	Node    Node    `yaml:"node" doc:"The daemon as a node of the Erlang distribution."`
 	Control Control `yaml:"control" doc:"The control socket, which the command line talks to."`
-	Web     Web     `yaml:"web" doc:"Dashboard and HTTP API over TCP."`
+	Web     Web     `yaml:"web" doc:"The control API over TCP, for reading only. The dashboard comes with a later version."`
 	Release Release `yaml:"release" doc:"How releases are checked, unpacked and kept."`
 	Fleet   Fleet   `yaml:"fleet" later:"fleets come with a later version" doc:"Several hosts that share desired versions."`
 
@@ -97,13 +97,13 @@ type Control struct {
 	Socket string `yaml:"socket" default:"/run/beamkeeper/beamkeeper.sock" path:"file" doc:"Unix socket of the control API, created with mode 0660."`
 }
 
-// Web is the dashboard and the HTTP API over TCP.
+// Web is the control API over TCP.
 type Web struct {
-	Listen string `yaml:"listen" later:"the dashboard comes with a later version" doc:"Address of the dashboard, HOST:PORT. Empty: off."`
-	TLS    WebTLS `yaml:"tls" later:"the dashboard comes with a later version" doc:"HTTPS for the dashboard."`
+	Listen string `yaml:"listen" computed:"off" doc:"Address, HOST:PORT, where status, events and logs can be read over plain HTTP. There is no login yet: keep it on 127.0.0.1. Empty: off."`
+	TLS    WebTLS `yaml:"tls" later:"HTTPS comes with a later version" doc:"HTTPS for web.listen. Refused by this version while web.listen is set."`
 }
 
-// WebTLS is the certificate of the dashboard.
+// WebTLS is the certificate of Web.
 type WebTLS struct {
 	CertFile string `yaml:"cert_file" path:"file" doc:"Certificate chain, PEM."`
 	KeyFile  string `yaml:"key_file" path:"file" doc:"Private key, PEM."`

@@ -157,11 +157,18 @@ func (c *Config) derive(base string) {
 		}
 	}
 	for i := range c.Applications {
-		if a := &c.Applications[i]; a.Readiness.Application == "" {
+		a := &c.Applications[i]
+		if a.Readiness.Application == "" {
 			a.Readiness.Application = a.Name
+		}
+		if b := a.Readiness.Probe; b != nil {
+			b.RPC = noArguments.ReplaceAllString(b.RPC, "()") // m:f/0
 		}
 	}
 }
+
+// noArguments is the end of m:f/0.
+var noArguments = regexp.MustCompile(`\s*/\s*0\s*\.?\s*$`)
 
 // pair is a key of a mapping with its value.
 type pair struct {

@@ -158,6 +158,9 @@ func TestLoad_OwnSections(t *testing.T) {
 	if shop.Limits != (Limits{MemoryMax: 2 << 30, CPUQuota: 200}) || shop.CrashLoop != (CrashLoop{3, time.Minute}) || shop.User != "shop" {
 		t.Errorf("app = %+v", shop)
 	}
+	if got := c.Applications[2].Readiness.Probe.RPC; got != "'birds@health':ready()" {
+		t.Errorf("rpc probe m:f/0 = %s", got)
+	}
 	if got := c.Applications[3].Readiness.Probe; !reflect.DeepEqual(got.Exec, Command{"/bin/test", "-e", "${HOME}/ready"}) || got.Interval != 250*time.Millisecond {
 		t.Errorf("exec probe = %+v", got)
 	}
@@ -253,6 +256,7 @@ var refused = []struct {
 	{"zero byte", "applications:\n  - name: a\n    env: [{key: A, value: \"x\\0\"}]\n", KindValue, 3, 27, "applications[0].env[0].value", "zero byte", false},
 	{"ports above the highest", "applications:\n  - name: a\n    replicas: 2\n    replica_ports: [{key: PORT, base: 65534}]\n", KindValue, 4, 33, "applications[0].replica_ports[0].base", "65534 to 65536", false},
 	{"probe with an unknown variable", "applications:\n  - name: a\n    replica_ports: [{key: PORT, base: 4000}]\n    readiness:\n      probe: {http: 'http://127.0.0.1:${PROT}/'}\n", KindValue, 5, 15, "applications[0].readiness.probe.http", "did you mean ${PORT}?", false},
+	{"probe with an open variable", "applications: [{name: a, readiness: {probe: {exec: [echo, '${PATH']}}}]\n", KindValue, 1, 46, "applications[0].readiness.probe.exec", "${ without }", false},
 	{"probe without a host", "applications: [{name: a, readiness: {probe: {http: '/health'}}}]\n", KindValue, 1, 46, "applications[0].readiness.probe.http", "is not a URL", false},
 	{"probe that is no call", "applications: [{name: a, readiness: {probe: {rpc: 'ready'}}}]\n", KindValue, 1, 46, "applications[0].readiness.probe.rpc", "is not a call", false},
 	{"command in one text", "applications: [{name: a, readiness: {probe: {exec: 'test -e x'}}}]\n", KindValue, 1, 52, "applications[0].readiness.probe.exec", "no shell takes it apart", false},
@@ -290,6 +294,7 @@ var refused = []struct {
 	{"own authority", "node:\n  tls: {mode: own_ca}\n", KindNotYet, 2, 9, "node.tls.mode", "own_ca comes with a later version", false},
 	{"visible node", "node:\n  visibility: visible\n", KindNotYet, 2, 3, "node.visibility", "visible comes with a later version", false},
 	{"verification required", "release: {verify: required}\n", KindNotYet, 1, 11, "release.verify", "signatures", false},
+	{"HTTPS", "web:\n  listen: 'localhost:5001'\n  tls: {cert_file: a, key_file: b}\n", KindNotYet, 3, 3, "web.tls", "HTTPS comes with a later version", false},
 	{"public keys", "release: {public_keys: [RWQ]}\n", KindNotYet, 1, 11, "release.public_keys", "signatures", false},
 }
 

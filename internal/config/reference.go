@@ -18,7 +18,7 @@ func referenceSection(b *strings.Builder, path string, fs []field) {
 	b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n")
 	for i := range fs {
 		f := &fs[i]
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.key, f.referenceType(), f.referenceDefault(), cell(f.referenceDoc()))
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.key, f.referenceType(), f.referenceDefault(), f.referenceDoc(cell))
 	}
 	for i := range fs {
 		f := &fs[i]
@@ -29,7 +29,7 @@ func referenceSection(b *strings.Builder, path string, fs []field) {
 		if f.kind == kindSections {
 			sub += "[]"
 		}
-		fmt.Fprintf(b, "\n### `%s`\n\n%s\n\n", sub, f.referenceDoc())
+		fmt.Fprintf(b, "\n### `%s`\n\n%s\n\n", sub, f.referenceDoc(func(s string) string { return s }))
 		referenceSection(b, sub, f.fields)
 	}
 }
@@ -37,8 +37,9 @@ func referenceSection(b *strings.Builder, path string, fs []field) {
 // cell makes text fit for a table.
 func cell(s string) string { return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`).Replace(s) }
 
-func (f *field) referenceDoc() string {
-	d := f.doc
+// referenceDoc is the meaning; escape is applied to the words.
+func (f *field) referenceDoc(escape func(string) string) string {
+	d := escape(f.doc)
 	if len(f.enum) > 4 {
 		d += " One of `" + strings.Join(f.enum, "`, `") + "`."
 	}
@@ -46,7 +47,7 @@ func (f *field) referenceDoc() string {
 	case f.installer:
 		d += " *Accepted without effect: only DeployEx's installer used it.*"
 	case f.later != "":
-		d += " *Accepted without effect: " + f.later + ".*"
+		d += " *Accepted without effect: " + escape(f.later) + ".*"
 	}
 	return d
 }
