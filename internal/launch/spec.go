@@ -1,5 +1,13 @@
 package launch
 
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+)
+
 // Language is what a release was written in, which decides how it is started.
 type Language string
 
@@ -21,11 +29,11 @@ type Port struct {
 
 // Spec describes an instance to start.
 type Spec struct {
-	App      string
+	App      string // also the release's name: bin/APP
 	Instance string // <app>-<6 of [0-9a-z]>
 	Language Language
 	Root     string // the unpacked release: …/service/<app>/<instance>/current
-	RunDir   string // a private directory of this instance, made by Prepare, e.g. …/service/<app>/<instance>/run
+	RunDir   string // a private directory of this instance, made by Prepare; empty: run beside Root
 
 	Host       string // host part of the node name; with a dot: long names; empty: this machine's short name
 	Cookie     string // empty: the release's own (elixir, erlang), the user's ~/.erlang.cookie (gleam)
@@ -34,10 +42,78 @@ type Spec struct {
 
 	Slot  int    // 0..replicas
 	Ports []Port // KEY = Base + Slot
-	Env   []Var  // of the configuration, values taken as they are
+	Env   []Var  // of the configuration, values taken as they are; a later key wins
 
 	BaseEnv  []string // the daemon's own environment (os.Environ()), of which an allow-list is passed on
-	OmitPath []string // directories taken out of PATH, besides BINDIR
+	OmitPath []string // directories taken out of PATH, besides $BINDIR of BaseEnv
 	User     string   // OS user the instance runs as; sets HOME, USER, LOGNAME, SHELL; empty: the daemon's
 	Erl      string   // gleam: the erl to use; empty: the first on PATH
+}
+
+// nodeName returns the full name, instance@host, and the name to give to the BEAM: without host where the BEAM adds
+// the same one by itself.
+func (s Spec) nodeName() (full, given string, long bool, err error) {
+	own, err := os.Hostname()
+	if err != nil {
+		return "", "", false, err
+	}
+	own, _, _ = strings.Cut(own, ".")
+	host := s.Host
+	if host == "" {
+		host = own
+	}
+	full = s.Instance + "@" + host
+	if strings.Contains(host, ".") {
+		return full, full, true, nil
+	}
+	if host == own {
+		return full, s.Instance, false, nil
+	}
+	return full, full, false, nil
+}
+
+func (s Spec) runDir() string {
+	if s.RunDir != "" {
+		return s.RunDir
+	}
+	return filepath.Join(filepath.Dir(s.Root), "run")
+}
+
+// ports gives each port variable its number.
+func (s Spec) ports() (map[string]int, error) {
+	ports := make(map[string]int, len(s.Ports))
+	for _, p := range s.Ports {
+		n := p.Base + s.Slot
+		if n < 1 || n > 65535 {
+			return nil, fmt.Errorf("replica port %s: base %d + slot %d is no port number (1 to 65535)", p.Key, p.Base, s.Slot)
+		}
+		ports[p.Key] = n
+	}
+	return ports, nil
+}
+
+func (s Spec) check() error {
+	for _, f := range []struct{ what, value string }{{"App", s.App}, {"Instance", s.Instance}} {
+		if f.value == "" || strings.ContainsAny(f.value, "/@ \x00") || strings.HasPrefix(f.value, "-") {
+			return fmt.Errorf("%s %q is no name", f.what, f.value)
+		}
+	}
+	if !filepath.IsAbs(s.Root) {
+		return fmt.Errorf("release directory %q is not absolute", s.Root)
+	}
+	return s.checkCookie()
+}
+
+// checkCookie refuses what the start scripts would take apart.
+func (s Spec) checkCookie() error {
+	bad := strings.IndexFunc(s.Cookie, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+	switch {
+	case bad >= 0:
+		return fmt.Errorf("the cookie has a space or control character (position %d)", bad)
+	case len(s.Cookie) > 255:
+		return fmt.Errorf("the cookie has %d characters, an atom has at most 255", len(s.Cookie))
+	case s.Language != Gleam && strings.HasPrefix(s.Cookie, "-"):
+		return fmt.Errorf("the cookie starts with -, which erl takes for an option: use another one")
+	}
+	return nil
 }

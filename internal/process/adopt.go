@@ -67,17 +67,18 @@ func openPidfd(pid int, start uint64) (int, error) {
 	return fd, nil
 }
 
+// checkOwner looks at the environment first and the state last: a process that ended meanwhile has none.
 func checkOwner(id Identity) (stat, error) {
-	s, err := readStat(id.OSPID)
-	if err != nil {
-		return stat{}, err
-	}
 	env, err := readEnviron(id.OSPID)
 	if err != nil {
 		return stat{}, err
 	}
-	if len(env) == 0 {
-		return stat{}, ErrGone // ending: its memory is gone already
+	s, err := readStat(id.OSPID)
+	if err != nil {
+		return stat{}, err
+	}
+	if !s.alive() {
+		return stat{}, ErrGone
 	}
 	if got := env.value(EnvInstance); got != id.Instance {
 		return stat{}, fmt.Errorf("its %s is %q: %w", EnvInstance, got, ErrNotOurs)

@@ -105,14 +105,16 @@ func (m Member) signal(sig syscall.Signal) error {
 	return nil
 }
 
-// SignalAll sends sig once to every member, the main process last, and returns how many got it.
-// (Last, so that a heart program is gone before it could start the BEAM again.)
+// SignalAll sends sig once to every member and returns how many got it.
+//
+// To ask a living BEAM to stop, send SIGTERM to the main process alone (Process.Signal): a BEAM whose erl_child_setup
+// gets one too dies of it with a crash dump. SignalAll(SIGTERM) is for what a BEAM has left behind.
 func SignalAll(id Identity, sig syscall.Signal) (int, error) {
 	members, err := Members(id)
 	if err != nil {
 		return 0, err
 	}
-	slices.SortStableFunc(members, func(a, b Member) int { return boolRank(a.Main) - boolRank(b.Main) })
+	slices.SortStableFunc(members, func(a, b Member) int { return a.rank() - b.rank() })
 	var errs []error
 	sent := 0
 	for _, m := range members {
@@ -126,11 +128,16 @@ func SignalAll(id Identity, sig syscall.Signal) (int, error) {
 	return sent, errors.Join(errs...)
 }
 
-func boolRank(b bool) int {
-	if b {
+// rank orders who is killed first: heart, which would start the BEAM again, then the BEAM, which would notice the end of
+// its erl_child_setup and write a crash dump, then the rest.
+func (m Member) rank() int {
+	switch {
+	case m.Comm == "heart":
+		return 0
+	case m.Main:
 		return 1
 	}
-	return 0
+	return 2
 }
 
 // KillAll sends SIGKILL to every member until none is left, or until ctx ends (the error then names the survivors).

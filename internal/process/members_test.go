@@ -201,3 +201,27 @@ func TestKillAll_ContextNamesSurvivors(t *testing.T) {
 		t.Error("not killed")
 	}
 }
+
+// An instance is known at every moment of its start, also between one exec and the next.
+func TestAdopt_WhileExecing(t *testing.T) {
+	t.Parallel()
+	c, _ := sh(t, `n=${N:-0}; [ $n = 300 ] && exec sleep 300; export N=$((n+1)); exec /bin/sh -c "$SCRIPT"`)
+	c.Env = append(c.Env, "SCRIPT="+c.Args[1])
+	p := mustStart(t, c)
+	for range 400 {
+		q, err := Adopt(p.Identity())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := Members(p.Identity()); err != nil || len(m) != 1 {
+			t.Fatalf("Members = %v, %v", m, err)
+		}
+		if f := find(t, p.Identity().Instance); f == nil || !f.Main {
+			t.Fatalf("Find = %v", f)
+		}
+	}
+	killAll(t, p.Identity())
+}

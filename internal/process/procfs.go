@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // stat is what we use of /proc/PID/stat.
@@ -26,6 +27,8 @@ type stat struct {
 	threads int
 	start   uint64 // clock ticks since boot
 	rss     uint64 // pages
+	kernel  bool   // a kernel thread
+	noEnv   bool   // it was given no environment (false in the middle of an exec: not known yet)
 	exit    int    // of a zombie, as wait(2) gives it; 0 if we may not know, or on kernels without it
 }
 
@@ -67,27 +70,48 @@ func parseStat(b []byte) (stat, error) {
 	s.ppid, s.session = int(num(f[1])), int(num(f[3]))
 	s.utime, s.stime = num(f[11]), num(f[12])
 	s.threads, s.start, s.rss = int(num(f[17])), num(f[19]), num(f[21])
+	s.kernel = num(f[6])&pfKthread != 0
 	if len(f) >= 50 {
+		start, end := num(f[47]), num(f[48])
+		s.noEnv = end != 0 && start == end
 		s.exit = int(num(f[49]))
 	}
 	return s, bad
 }
 
+const pfKthread = 0x00200000 // PF_KTHREAD of include/linux/sched.h
+
 // maxEnviron bounds what is read of one process's environment; Linux itself allows about a quarter of the stack limit.
 const maxEnviron = 4 << 20
 
-// environ is the environment a process was exec'd with. It is empty for zombies and kernel threads.
+// environ is the environment a process was exec'd with.
+//
+// Around an exec it reads as empty (of the old memory map after, of the new one before it is filled), and an instance
+// that boots through its start scripts often is there: that is waited out. It is empty too for zombies, for kernel threads, and for who was given none.
 func readEnviron(pid int) (environ, error) {
-	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
-	if err != nil {
-		return nil, goneOr(err)
+	for range 500 {
+		f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
+		if err != nil {
+			return nil, goneOr(err)
+		}
+		b, err := io.ReadAll(io.LimitReader(f, maxEnviron))
+		f.Close()
+		if err != nil {
+			return nil, goneOr(err)
+		}
+		if len(b) > 0 {
+			return environ(b), nil
+		}
+		s, err := readStat(pid)
+		if err != nil {
+			return nil, err
+		}
+		if s.kernel || !s.alive() || s.noEnv {
+			return nil, nil
+		}
+		time.Sleep(time.Millisecond)
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxEnviron))
-	if err != nil {
-		return nil, goneOr(err)
-	}
-	return environ(b), nil
+	return nil, nil
 }
 
 type environ []byte // KEY=value\x00…
