@@ -54,7 +54,7 @@ func (c *cli) initialize(file string, o config.ExampleOptions) error {
 		var bad *config.Error
 		if errors.As(err, &bad) && len(bad.Problems) > 0 {
 			p := bad.Problems[0]
-			return &api.Error{Code: api.CodeUsage, Message: fmt.Sprintf("%s: %s", p.Path, p.Message), Hint: p.Hint, Err: err}
+			return &api.Error{Code: api.CodeUsage, Message: fmt.Sprintf("%s: %s", p.Path, p.Message), Hint: p.Hint}
 		}
 		return api.Errorf(api.CodeUsage, "%v", err)
 	}
