@@ -1,0 +1,130 @@
+package etf
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// erl returns the system's erl. A missing one skips the test, or fails it under REQUIRE_OTP=1.
+func erl(t testing.TB) string {
+	t.Helper()
+	path, err := exec.LookPath("erl")
+	if err != nil {
+		if os.Getenv("REQUIRE_OTP") == "1" {
+			t.Fatal("erl is not installed")
+		}
+		t.Skip("erl is not installed")
+	}
+	return path
+}
+
+// eval runs an expression on a fresh BEAM and returns what it prints.
+func eval(t testing.TB, expr string) string {
+	t.Helper()
+	cmd := exec.Command(erl(t), "-noshell", "+pc", "unicode", "-eval", expr+", halt().")
+	cmd.Env = append(os.Environ(), "ERL_CRASH_DUMP=/dev/null", "ERL_CRASH_DUMP_SECONDS=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("erl: %v\n%.2000s", err, out)
+	}
+	return string(out)
+}
+
+// exchange writes each term as a line of hex, has OTP read it, and returns what OTP writes back.
+func exchange(t *testing.T, encoded [][]byte) [][]byte {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "terms")
+	var lines bytes.Buffer
+	for _, b := range encoded {
+		fmt.Fprintf(&lines, "%x\n", b)
+	}
+	if err := os.WriteFile(file, lines.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := eval(t, fmt.Sprintf(`{ok, F} = file:read_file(%q),
+		Un = fun(H) -> << <<(binary_to_integer(<<X:2/binary>>, 16))>> || <<X:2/binary>> <= H >> end,
+		Hex = fun(B) -> [io_lib:format("~2.16.0b", [X]) || <<X>> <= B] end,
+		[io:put_chars([try T = binary_to_term(Un(L)), T = binary_to_term(term_to_binary(T)), Hex(term_to_binary(T))
+			catch C:R -> io_lib:format("~0p", [{C, R}]) end, $\n]) || L <- binary:split(F, <<"\n">>, [global, trim_all])]`, file))
+	var back [][]byte
+	for i, line := range strings.Split(strings.TrimSuffix(out, "\n"), "\n") {
+		b, err := hex.DecodeString(line)
+		if err != nil {
+			t.Fatalf("OTP on %.200x: %.300s", encoded[min(i, len(encoded)-1)], line)
+		}
+		back = append(back, b)
+	}
+	if len(back) != len(encoded) {
+		t.Fatalf("OTP answered %d of %d terms", len(back), len(encoded))
+	}
+	return back
+}
+
+// OTP reads what we write, and what it writes of that is the same term to us. The terms are those of the vectors and
+// Go values that only the encoder takes.
+func TestOTP_ReadsWhatWeWrite(t *testing.T) {
+	var terms []Term
+	release := strings.TrimSpace(eval(t, "io:put_chars(erlang:system_info(otp_release))"))
+	for _, v := range vectors(t) {
+		if v.kind == "write" && v.otp <= release && !strings.Contains(v.opts, "local") {
+			terms = append(terms, mustDecode(t, v.in))
+		}
+	}
+	terms = append(terms, true, false, 1, -1, int8(-7), uint8(200), int16(-300), uint16(60000), int32(-70000), uint32(4e9), uint64(1<<63),
+		uint(7), float32(0.5), "text", []byte("bytes"), []Term{1, "two"}, Charlist(strings.Repeat("x", 70000)),
+		Bitstring{Bytes: []byte{1, 2}, Bits: 8}, Bitstring{Bytes: []byte{0xFF, 0xFF}, Bits: 3}, ImproperList{Elems: []Term{1, 2}, Tail: List{3}},
+		ImproperList{Elems: []Term{1}, Tail: Charlist("abc")}, Map{{"k", Map{}}, {Tuple{}, List{}}}, Tuple(nil), List(nil), Map(nil), Binary(nil))
+	var encoded [][]byte
+	for _, term := range terms {
+		b, err := Encode(term)
+		if err != nil {
+			t.Fatalf("Encode(%.100s): %v", Format(term), err)
+		}
+		encoded = append(encoded, b)
+	}
+	for i, b := range exchange(t, encoded) {
+		if got := mustDecode(t, b); !Equal(got, terms[i]) {
+			t.Errorf("OTP read %.100s as %.100s", Format(terms[i]), Format(got))
+		}
+	}
+}
+
+// Text that file:consult reads gives the same terms, text that it refuses is refused.
+func TestOTP_ConsultsAlike(t *testing.T) {
+	dir := t.TempDir()
+	for i, text := range consultTexts {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%03d", i)), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := eval(t, fmt.Sprintf(`{ok, Fs} = file:list_dir(%q),
+		Hex = fun(B) -> [io_lib:format("~2.16.0b", [X]) || <<X>> <= B] end,
+		[io:put_chars([case file:consult(filename:join(%q, F)) of {ok, Ts} -> Hex(term_to_binary(Ts)); {error, E} -> io_lib:format("error ~0tp", [E]) end, $\n]) || F <- lists:sort(Fs)]`, dir, dir))
+	lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+	if len(lines) != len(consultTexts) {
+		t.Fatalf("OTP answered %d of %d texts:\n%s", len(lines), len(consultTexts), out)
+	}
+	for i, text := range consultTexts {
+		terms, err := Consult("x", []byte(text))
+		if strings.HasPrefix(lines[i], "error") {
+			if err == nil {
+				t.Errorf("Consult(%q) = %s, OTP says %s", text, Format(List(terms)), lines[i])
+			}
+			continue
+		}
+		b, herr := hex.DecodeString(lines[i])
+		if herr != nil {
+			t.Fatal(lines[i])
+		}
+		want := mustDecode(t, b)
+		if err != nil || !Equal(List(terms), want) {
+			t.Errorf("Consult(%q) = %s, %v, OTP has %s", text, Format(List(terms)), err, Format(want))
+		}
+	}
+}
