@@ -109,6 +109,23 @@ func TestReference_DocsAreCurrent(t *testing.T) {
 	}
 }
 
+func TestDocs_SamplesAreAccepted(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(b, -1)
+	if len(samples) == 0 {
+		t.Error("no sample")
+	}
+	for _, m := range samples {
+		if _, err := Parse("sample.yaml", m[1]); err != nil {
+			t.Errorf("%v in\n%s", err, m[1])
+		}
+	}
+}
+
 func TestNearest(t *testing.T) {
 	t.Parallel()
 	words := []string{"replicas", "replica_ports", "env", "name", "language", "stop"}

@@ -76,7 +76,7 @@ func Parse(name string, b []byte) (*Config, error) {
 type parser struct {
 	problems []Problem
 	origin   map[string]position // of each key and entry that was set
-	left     int                 // values that may still be read
+	left     int                 // values that may still be read; negative once that was too many
 	base     string              // folder that relative paths start from
 }
 
@@ -85,6 +85,19 @@ func (p *parser) add(q Problem) {
 	if len(p.problems) < maxProblems {
 		p.problems = append(p.problems, q)
 	}
+}
+
+// spend takes n from the values that may still be read. It reports whether there were so many, and notes a problem the
+// first time there were not.
+func (p *parser) spend(n int, at *yaml.Node, path string) bool {
+	if p.left < 0 {
+		return false
+	}
+	if p.left -= n; p.left < 0 {
+		p.problem(KindSyntax, at, path, "use fewer aliases", "the file is too large once its aliases are written out")
+		return false
+	}
+	return true
 }
 
 // problem notes a problem at a node.
@@ -255,7 +268,7 @@ func (p *parser) pairs(n *yaml.Node, path string, merged bool, depth int, seen m
 			}
 			continue
 		}
-		if p.left--; p.left < 0 {
+		if !p.spend(1, n.Content[i], path) {
 			return
 		}
 		seen[key.Value] = key
@@ -279,10 +292,7 @@ func (p *parser) pairs(n *yaml.Node, path string, merged bool, depth int, seen m
 
 // value reads the value n of a key into v.
 func (p *parser) value(n *yaml.Node, path string, f *field, v reflect.Value) {
-	if p.left--; p.left < 0 {
-		if p.left == -1 {
-			p.problem(KindSyntax, n, path, "use fewer aliases", "the file is too large once its aliases are written out")
-		}
+	if !p.spend(1, n, path) {
 		return
 	}
 	switch f.kind {
@@ -339,8 +349,7 @@ func (p *parser) list(n *yaml.Node, path, form string) ([]*yaml.Node, bool) {
 		p.problem(KindType, n, path, "write each entry as a line "+form, "must be a list, not %s", describe(r))
 		return nil, false
 	}
-	if p.left -= len(r.Content); p.left < 0 {
-		p.problem(KindSyntax, n, path, "use fewer aliases", "the file is too large once its aliases are written out")
+	if !p.spend(len(r.Content), n, path) {
 		return nil, false
 	}
 	return r.Content, true

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +202,7 @@ var refused = []struct {
 	{"tab", "node:\n  name: a\n\thost: b\n", KindSyntax, 3, 1, "", "spaces, not with tabs", false},
 	{"two colons", "# x\nnode:\n  name: a: b\n", KindSyntax, 3, 1, "", "mapping values are not allowed", false},
 	{"second document", "port: 1\n---\nport: 2\n", KindSyntax, 2, 1, "", "second document", false},
+	{"bad second document", "port: 1\n---\na: b: c\n", KindSyntax, 3, 1, "", "mapping values", false},
 	{"unknown alias", "node: *none\n", KindSyntax, 1, 1, "", "none", false},
 
 	// keys
@@ -247,7 +250,7 @@ var refused = []struct {
 	{"node name with an @", "node: {name: a@b}\n", KindValue, 1, 14, "node.name", "before the @", true},
 	{"home folder", "var_path: ~/beamkeeper\n", KindValue, 1, 11, "var_path", "not replaced by a home folder", false},
 	{"root folder", "var_path: /\n", KindValue, 1, 1, "var_path", "root of the file system", false},
-	{"long socket", "control:\n  socket: /" + strings.Repeat("a", 120) + "\n", KindValue, 2, 3, "control.socket", "the path has 121 bytes", false},
+	{"long socket", "control:\n  socket: /" + strings.Repeat("a", 107) + "\n", KindValue, 2, 3, "control.socket", "the path has 108 bytes", false},
 	{"address without a port", "node: {listen: localhost}\n", KindValue, 1, 8, "node.listen", "not an address HOST:PORT", false},
 	{"address with a bad port", "node: {epmd: 'localhost:0'}\n", KindValue, 1, 8, "node.epmd", "from 1 to 65535", false},
 	{"pattern without a host", "node: {allow: [observer]}\n", KindValue, 1, 16, "node.allow[0]", "not a pattern of node names", false},
@@ -389,6 +392,9 @@ func TestParse_AliasBombIsRefused(t *testing.T) {
 	if len(problems) > maxProblems {
 		t.Errorf("%d problems reported, want at most %d", len(problems), maxProblems)
 	}
+	if !slices.ContainsFunc(problems, func(p Problem) bool { return strings.Contains(p.Message, "too large once its aliases") }) {
+		t.Errorf("read to its end: %v", problems[0])
+	}
 	if _, err := Parse("b.yaml", []byte("x-a: &a\n  <<: *a\n  name: b\nnode: *a\n")); err != nil {
 		t.Errorf("a merge of itself: %v", err)
 	}
@@ -400,6 +406,23 @@ func TestParse_SecretsAreNotInErrors(t *testing.T) {
 		"  - adapter: slack\n    url: \"https://h/%zz/s3cr3t\"\n    enabled: 7\n"))
 	if err == nil || strings.Contains(err.Error(), "s3cr3t") {
 		t.Errorf("the error tells the secret, or is none: %v", err)
+	}
+}
+
+func TestParse_LongestSocketCanBeListenedOn(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("/tmp", "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	c := mustParse(t, "control: {socket: "+dir+"/"+strings.Repeat("s", 107-len(dir)-1)+"}")
+	ln, err := net.Listen("unix", c.Control.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ln.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -42,7 +42,9 @@ func TestSecret_ShowsItselfToNobody(t *testing.T) {
 	}{s, &s, s}
 	var shown strings.Builder
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "% x", "%20s"} {
-		fmt.Fprintf(&shown, verb+"\n", s)
+		if got := fmt.Sprintf(verb, s); got != redacted {
+			t.Errorf("%s gives %s", verb, got)
+		}
 		fmt.Fprintf(&shown, verb+"\n", holder)
 		fmt.Fprintf(&shown, verb+"\n", []Secret{s})
 		fmt.Fprintf(&shown, verb+"\n", map[Secret]Secret{s: s})
