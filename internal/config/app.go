@@ -63,7 +63,7 @@ type AppMonitor struct {
 // Readiness says when an instance is ready.
 type Readiness struct {
 	Timeout     time.Duration `yaml:"timeout_ms" default:"60000" min:"1" max:"86400000" doc:"An instance that is not ready after so long has failed; so has its deployment."`
-	Application string        `yaml:"application" computed:"the app's name" doc:"OTP application that must be started."`
+	Application string        `yaml:"application" computed:"the app's name" doc:"OTP application that must be started. To be set where the release has another name than any application in it, as those of umbrella projects do."`
 	Successes   int           `yaml:"successes" default:"1" min:"1" max:"1000" doc:"How often in a row the probe must pass."`
 	Probe       *Probe        `yaml:"probe" doc:"One probe: http, tcp, rpc or exec. ${NAME} stands for a variable of the instance, such as one of replica_ports or env."`
 }

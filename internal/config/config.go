@@ -19,7 +19,7 @@ type Config struct {
 	Version            string `yaml:"version" scalar:"any" installer:"true" doc:"Version of DeployEx to install."`
 	OTPVersion         string `yaml:"otp_version" scalar:"any" installer:"true" doc:"OTP version of the DeployEx package to install. Beamkeeper talks to every OTP it supports, whatever it says here."`
 	OSTarget           string `yaml:"os_target" scalar:"any" installer:"true" doc:"Operating system of the DeployEx package to install."`
-	OTPTLSCertificates string `yaml:"otp_tls_certificates" path:"dir" installer:"true" doc:"Folder of the certificates DeployEx's installer set up. The distribution uses plain TCP in this version; see node.tls."`
+	OTPTLSCertificates string `yaml:"otp_tls_certificates" path:"dir" installer:"true" later:"the distribution uses plain TCP in this version, and instances that insist on inet_tls cannot be reached" doc:"Folder of the certificates DeployEx's installer set up; see node.tls."`
 	InstallPath        string `yaml:"install_path" path:"dir" doc:"Where DeployEx is installed: its bin folder is taken out of the PATH of the instances."`
 
 	VarPath             string        `yaml:"var_path" default:"/var/lib/beamkeeper" path:"dir" doc:"What the daemon keeps: instances (service/), unpacked releases (releases/), downloads (cache/), its state (state/) and the generated cookie."`

@@ -212,3 +212,11 @@ func (f *field) bounds() string {
 	}
 	return ""
 }
+
+// note says why the setting has no effect; empty when it has one.
+func (f *field) note() string {
+	if f.later == "" && f.installer {
+		return "only DeployEx's installer used it"
+	}
+	return f.later
+}

@@ -29,10 +29,7 @@ func (c *Config) notices(fs []field, v reflect.Value, path string, list *[]Notic
 		if !set {
 			continue
 		}
-		note := f.later
-		if f.installer {
-			note = "only DeployEx's installer used it"
-		}
+		note := f.note()
 		switch {
 		case note != "" && !switchedOff(fv):
 			*list = append(*list, Notice{Line: pos.line, Column: pos.column, Path: at, Message: "accepted without effect: " + note})

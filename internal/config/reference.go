@@ -43,11 +43,8 @@ func (f *field) referenceDoc(escape func(string) string) string {
 	if len(f.enum) > 4 {
 		d += " One of `" + strings.Join(f.enum, "`, `") + "`."
 	}
-	switch {
-	case f.installer:
-		d += " *Accepted without effect: only DeployEx's installer used it.*"
-	case f.later != "":
-		d += " *Accepted without effect: " + escape(f.later) + ".*"
+	if note := f.note(); note != "" {
+		d += " *Accepted without effect: " + escape(note) + ".*"
 	}
 	return d
 }

@@ -156,11 +156,8 @@ func (f *field) description() string {
 	if f.computed != "" {
 		d += " Default: " + f.computed + "."
 	}
-	if f.installer {
-		d += " Accepted without effect: only DeployEx's installer used it."
-	}
-	if f.later != "" {
-		d += " Accepted without effect: " + f.later + "."
+	if note := f.note(); note != "" {
+		d += " Accepted without effect: " + note + "."
 	}
 	return d
 }

@@ -69,7 +69,7 @@ func badCookie(text string) string {
 // Errors: fs.ErrExist when the file is there already, else that of the file system.
 func CreateCookie(file string) (err error) {
 	dir := filepath.Dir(file)
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("secrets: cookie: %w", err)
 	}
 	f, err := os.CreateTemp(dir, ".cookie-*")
