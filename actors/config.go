@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/etf"
+	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/launch"
 	"github.com/beamkeeper/beamkeeper/internal/state"
 	"github.com/beamkeeper/beamkeeper/node"
@@ -100,6 +101,8 @@ type Config struct {
 	Erl      string   // the erl that starts gleam apps; empty: the first on PATH
 	Version  string   // of the daemon
 	Log      *slog.Logger
+
+	Problems func() []api.Problem // of the daemon as a whole, shown in the status; nil: none
 }
 
 func (c *Config) check() error {

@@ -20,7 +20,7 @@ type wanted struct {
 	release  releaseID
 	restart  uint64 // instances made before this restart of the app are to be replaced
 	replicas int
-	replace  bool // instances of other releases are to be replaced; otherwise only missing replicas are filled
+	replace  bool // instances of other releases are to be replaced; otherwise they count as right
 
 	surge          int // instances beyond replicas while some are replaced
 	slots          int // how many there are: 0 to slots-1
@@ -46,17 +46,21 @@ type observed struct {
 	replaces string // the instance it was started to replace
 }
 
-// plan is what to do next. It is empty while only waiting helps; settled says that there is nothing to wait for either.
+// plan is what to do next. Nothing is to be done while only waiting helps.
 type plan struct {
-	start   []planStart
-	stop    []string
-	settled bool
+	start    []planStart
+	stop     []string
+	complete bool     // all replicas are filled by the right instances, and nothing else is left
+	waiting  []string // those of the right instances that do not serve (yet)
 }
 
 type planStart struct {
 	slot     int
 	replaces string
 }
+
+// settled says that there is nothing to do and nothing to wait for.
+func (p plan) settled() bool { return p.complete && len(p.waiting) == 0 }
 
 func (p plan) idle() bool { return len(p.start) == 0 && len(p.stop) == 0 }
 
@@ -77,7 +81,7 @@ func reconcile(w wanted, have []observed) plan {
 		switch {
 		case o.leaving:
 			continue
-		case !w.replace || o.phase == phaseStopped || o.release.same(w.release) && o.restart >= w.restart:
+		case o.phase == phaseStopped, (!w.replace || o.release.same(w.release)) && o.restart >= w.restart:
 			match = append(match, o)
 		default:
 			old = append(old, o)
@@ -116,6 +120,9 @@ func reconcile(w wanted, have []observed) plan {
 			replaced[m.replaces] = true
 		case phaseStarting:
 			starting++
+			p.waiting = append(p.waiting, m.name)
+		case phaseFailed:
+			p.waiting = append(p.waiting, m.name)
 		}
 	}
 	slices.SortFunc(old, func(a, b observed) int {
@@ -171,7 +178,7 @@ func reconcile(w wanted, have []observed) plan {
 		starting++
 		total++
 	}
-	p.settled = p.idle() && leaving == 0 && len(old) == 0 && len(match) == w.replicas && readyMatch == w.replicas
+	p.complete = p.idle() && leaving == 0 && len(old) == 0 && len(match) == w.replicas
 	return p
 }
 

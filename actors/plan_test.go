@@ -166,8 +166,8 @@ func TestReconcile(t *testing.T) {
 			for _, s := range p.start {
 				start = append(start, s.slot)
 			}
-			if !slices.Equal(start, tt.start) || !slices.Equal(p.stop, tt.stop) || p.settled != tt.settled {
-				t.Errorf("start %v stop %v settled %v, want %v %v %v", start, p.stop, p.settled, tt.start, tt.stop, tt.settled)
+			if !slices.Equal(start, tt.start) || !slices.Equal(p.stop, tt.stop) || p.settled() != tt.settled {
+				t.Errorf("start %v stop %v settled %v, want %v %v %v", start, p.stop, p.settled(), tt.start, tt.stop, tt.settled)
 			}
 		})
 	}
@@ -207,7 +207,7 @@ func converge(t *testing.T, before, replicas, parallel, unavailable int, last bo
 			t.Fatalf("not settled after %d steps: %+v", step, have)
 		}
 		p := reconcile(w, have)
-		if p.settled {
+		if p.settled() {
 			break
 		}
 		for _, s := range p.start {

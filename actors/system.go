@@ -3,67 +3,370 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"ergo.services/ergo/gen"
+
+	"github.com/beamkeeper/beamkeeper/actors/bridge"
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/process"
+	"github.com/beamkeeper/beamkeeper/internal/state"
+	"github.com/beamkeeper/beamkeeper/node"
+	"github.com/beamkeeper/beamkeeper/release"
 )
+
+// rootAgain is how long the tree stays down when its root has given up.
+const rootAgain = time.Second
 
 // System is the running supervision tree. It satisfies api.Control; its methods may be called from any goroutine.
 type System struct {
-	cfg Config
+	cfg     Config
+	specs   map[string]AppSpec // with their defaults
+	log     *slog.Logger
+	started time.Time
+
+	strangers []api.Problem // instances that run for nobody, seen at the start
+
+	bus   *bus
+	board *board
+	reg   *registry
+	watch *release.Watcher
+	ergo  *bridge.System
+
+	ctx    context.Context // ends when Close begins to take the tree down
+	cancel context.CancelFunc
+	jobs   sync.WaitGroup // everything that runs outside the actors
+	jobID  atomic.Uint64
+
+	closing     atomic.Bool   // nothing new is begun
+	stoppingAll atomic.Bool   // instances are to stop, whatever is wished for them
+	rootEnded   chan struct{} // a root has ended
 }
 
 var _ api.Control = (*System)(nil)
 
 // Start brings the tree up. It takes over the instances of an earlier daemon that still run, starts again those that
 // died, and goes on with a deployment that was under way. It returns once the tree runs, without waiting for instances.
-func Start(ctx context.Context, cfg Config) (*System, error) { return nil, errNotYet }
+func Start(ctx context.Context, cfg Config) (*System, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	s := &System{
+		cfg: cfg, specs: make(map[string]AppSpec), log: cfg.Log, started: time.Now(),
+		board: newBoard(), rootEnded: make(chan struct{}, 1),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	for _, a := range cfg.Apps {
+		s.specs[a.Name] = a.withDefaults()
+	}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.reg = newRegistry(func(instance string, id process.Identity) { s.send(instanceActor(instance), msgExit{id}) })
+	var err error
+	if s.bus, err = newBus(cfg.State, s.log, func() { s.send(eventsActor, msgFlush{}) }); err != nil {
+		return nil, fmt.Errorf("actors: %w", err)
+	}
+	if err := s.prepareState(); err != nil {
+		return nil, fmt.Errorf("actors: %w", err)
+	}
+	s.ergo, err = bridge.Start(ctx, bridge.Options{Name: cfg.Cluster.Name().String(), Logger: s.log, LogLevel: slog.LevelWarn})
+	if err != nil {
+		return nil, fmt.Errorf("actors: %w", err)
+	}
+	s.emit(api.Event{Type: api.EventDaemonStarted, Version: cfg.Version, Message: "daemon started"})
+	if err := s.spawnRoot(); err != nil {
+		s.ergo.Stop(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("actors: %w", err)
+	}
+	unsubscribe := cfg.Cluster.Subscribe(s.nodeEvent)
+	s.jobs.Go(func() { <-s.ctx.Done(); unsubscribe() })
+	s.jobs.Go(s.keepRoot)
+	if cfg.Source.Bucket != nil {
+		s.watch = release.NewWatcher(release.WatcherConfig{Source: cfg.Source, Log: s.log, Changed: func(c release.Change) {
+			s.board.putChange(c)
+			s.send(releasesActor, msgChanged{})
+		}})
+		for _, a := range s.specs {
+			s.watch.Add(a.Name, a.Poll)
+		}
+		s.jobs.Go(func() { s.watch.Run(s.ctx) })
+	}
+	return s, nil
+}
+
+// prepareState makes the records of new apps, lets a changed replicas of the configuration win over `scale`, and finds
+// OS processes that a daemon started and was killed before it could note.
+func (s *System) prepareState() error {
+	found, err := process.Find(s.cfg.Cluster.Name().String())
+	if err != nil {
+		return err
+	}
+	return s.cfg.State.Update(func(tx *state.Tx) error {
+		for name, spec := range s.specs {
+			app, _, err := tx.App(name)
+			if err != nil {
+				return err
+			}
+			app.Name = name
+			if app.Replicas != nil && app.ScaledFrom != spec.Replicas {
+				app.Replicas = nil
+			}
+			if err := tx.PutApp(app); err != nil {
+				return err
+			}
+		}
+		for _, f := range found {
+			if !f.Main {
+				continue
+			}
+			rec, ok, err := tx.Instance(f.Instance)
+			if err != nil {
+				return err
+			}
+			switch _, configured := s.specs[rec.App]; {
+			case !ok || !configured:
+				s.strangers = append(s.strangers, api.Problem{
+					Since:  api.Time{Time: s.started.UTC()},
+					What:   fmt.Sprintf("OS process %d is instance %s of %s, which the configuration does not have; it is left alone", f.OSPID, f.Instance, f.App),
+					Remedy: fmt.Sprintf("add the app to the configuration, or end it: kill %d", f.OSPID),
+				})
+			case rec.Process.OSPID == 0:
+				rec.Process, rec.Ready = f.Identity, false
+				if rec.StartedAt.IsZero() {
+					rec.StartedAt = s.started.UTC()
+				}
+				if err := tx.PutInstance(rec); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
 
 // Close takes the tree down and waits for everything it started.
 //
 // Without stopInstances the instances run on, and the next daemon takes them over. With it they are stopped first, as
-// `stop` does it, within ctx; a later Start starts them again.
-func (s *System) Close(ctx context.Context, stopInstances bool) error { return errNotYet }
-
-var errNotYet = errors.New("actors: not there yet")
-
-func (s *System) Status(ctx context.Context) (api.Status, error) { return api.Status{}, errNotYet }
-
-func (s *System) Deploy(ctx context.Context, r api.DeployRequest) (api.Deployment, error) {
-	return api.Deployment{}, errNotYet
+// `stop` does it, within ctx; the next daemon starts them again.
+func (s *System) Close(ctx context.Context, stopInstances bool) error {
+	if s.closing.Swap(true) {
+		return nil
+	}
+	var err error
+	if stopInstances {
+		err = s.stopAll(ctx)
+	}
+	s.cancel()
+	err = errors.Join(err, s.ergo.Stop(ctx))
+	s.jobs.Wait()
+	s.reg.close()
+	s.emit(api.Event{Type: api.EventDaemonStopped, Version: s.cfg.Version, Message: "daemon stopped"})
+	return errors.Join(err, s.bus.flush())
 }
 
-func (s *System) Deployments(ctx context.Context, app string, limit int) ([]api.Deployment, error) {
-	return nil, errNotYet
+// stopAll stops every instance without changing what is wished for it.
+func (s *System) stopAll(ctx context.Context) error {
+	s.stoppingAll.Store(true)
+	for {
+		running := s.reg.running()
+		for _, name := range s.board.names() {
+			s.send(instanceActor(name), msgWake{})
+		}
+		if len(running) == 0 && s.quiet() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("actors: still running: %v: %w", running, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
-func (s *System) Deployment(ctx context.Context, id string) (api.Deployment, error) {
-	return api.Deployment{}, errNotYet
+// quiet says whether no instance is on its way up or down.
+func (s *System) quiet() bool {
+	s.board.mu.Lock()
+	defer s.board.mu.Unlock()
+	for _, v := range s.board.instances {
+		if v.state == api.StateStarting || v.state == api.StateStopping || v.state == api.StateRunning {
+			return false
+		}
+	}
+	return true
 }
 
-func (s *System) AbortDeployment(ctx context.Context, id string) error { return errNotYet }
-
-func (s *System) Start(ctx context.Context, t api.Target) error { return errNotYet }
-
-func (s *System) Stop(ctx context.Context, t api.Target) error { return errNotYet }
-
-func (s *System) Restart(ctx context.Context, t api.Target) error { return errNotYet }
-
-func (s *System) Scale(ctx context.Context, app string, replicas int) error { return errNotYet }
-
-func (s *System) History(ctx context.Context, app string) ([]api.HistoryEntry, error) {
-	return nil, errNotYet
+// Knows says whether an instance of ours has this node name, so that it may connect.
+func (s *System) Knows(peer node.Name) bool {
+	if peer.Host != s.cfg.Cluster.Name().Host {
+		return false
+	}
+	_, ok := s.board.instance(peer.Alive)
+	return ok
 }
 
-func (s *System) Nodes(ctx context.Context) ([]api.NodeInfo, error) { return nil, errNotYet }
-
-func (s *System) RPC(ctx context.Context, r api.RPCRequest) (api.RPCReply, error) {
-	return api.RPCReply{}, errNotYet
+// keepRoot starts the tree again when its root has given up, which happens only after many crashes in a row.
+func (s *System) keepRoot() {
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.rootEnded:
+		}
+		s.log.Error("the supervision tree gave up and is started again", "after", rootAgain)
+		for {
+			select {
+			case <-s.ctx.Done():
+				return
+			case <-time.After(rootAgain):
+			}
+			err := s.spawnRoot()
+			if err == nil {
+				break
+			}
+			s.log.Error("start the supervision tree", "err", err)
+		}
+	}
 }
 
-func (s *System) Events(ctx context.Context, since uint64, follow bool, yield func(api.Event) bool) error {
-	return errNotYet
+// emit takes an event.
+func (s *System) emit(e api.Event) { s.bus.emit(e) }
+
+// send sends to an actor by name. That an actor is not there is no error: it looks at everything when it begins.
+func (s *System) send(to gen.Atom, msg any) {
+	if s.ergo != nil {
+		_ = s.ergo.Ergo().Send(to, msg)
+	}
 }
 
-func (s *System) Logs(ctx context.Context, r api.LogRequest, yield func(api.LogLine) bool) error {
-	return errNotYet
+// job runs f outside the actors and sends what it returns to an actor, in a jobDone. A panic of f becomes an error there.
+func (s *System) job(ctx context.Context, to gen.Atom, f func(context.Context) any) (id uint64) {
+	id = s.jobID.Add(1)
+	s.jobs.Go(func() {
+		result := func() (result any) {
+			defer func() {
+				if r := recover(); r != nil {
+					s.log.Error("a job panicked", "actor", string(to), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+					result = fmt.Errorf("internal error: %v", r)
+				}
+			}()
+			return f(ctx)
+		}()
+		s.send(to, jobDone{id: id, result: result})
+	})
+	return id
+}
+
+// guard calls f, one step of an actor. A panic is logged with its stack and ends the actor, which its supervisor starts
+// again.
+func (s *System) guard(actor gen.Atom, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("an actor panicked", "actor", string(actor), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			s.board.failed(string(actor), fmt.Sprint(r))
+			err = gen.TerminateReasonPanic
+		}
+	}()
+	return f()
+}
+
+// begin is called by each actor when it begins. From the second time on that is news.
+func (s *System) begin(actor gen.Atom, app, instance string) {
+	n, reason := s.board.begun(string(actor))
+	if n == 0 || s.closing.Load() {
+		return
+	}
+	if reason == "" {
+		reason = "an actor that it belongs to ended"
+	}
+	s.emit(api.Event{
+		Type: api.EventActorRestarted, Level: "error", App: app, Instance: instance,
+		Message: fmt.Sprintf("%s was started again: %s", actor, reason),
+		Data:    map[string]any{"actor": string(actor), "reason": reason, "restarts": n},
+	})
+}
+
+// nodeEvent is told of nodeup and nodedown by the node.
+func (s *System) nodeEvent(e node.NodeEvent) {
+	if e.Peer.Host != s.cfg.Cluster.Name().Host {
+		return
+	}
+	v, ok := s.board.instance(e.Peer.Alive)
+	if !ok {
+		return
+	}
+	ev := api.Event{Type: api.EventNodeUp, App: v.app, Instance: e.Peer.Alive, Message: e.Peer.String() + " is connected"}
+	if !e.Up {
+		ev.Type, ev.Message = api.EventNodeDown, fmt.Sprintf("%s is not connected any more: %v", e.Peer, e.Err)
+		if v.phase == phaseReady && v.state == api.StateRunning {
+			ev.Level = "warning"
+		}
+	}
+	s.emit(ev)
+	s.send(instanceActor(e.Peer.Alive), msgNode{})
+}
+
+// editInstance changes an instance's record. f returns false to leave it as it is.
+func (s *System) editInstance(name string, f func(*state.Instance) bool) (rec state.Instance, ok bool, err error) {
+	err = s.cfg.State.Update(func(tx *state.Tx) error {
+		rec, ok, err = tx.Instance(name)
+		if err != nil || !ok || !f(&rec) {
+			return err
+		}
+		return tx.PutInstance(rec)
+	})
+	return rec, ok, err
+}
+
+// apps lists the apps in the order of the configuration.
+func (s *System) apps() []AppSpec {
+	list := make([]AppSpec, 0, len(s.cfg.Apps))
+	for _, a := range s.cfg.Apps {
+		list = append(list, s.specs[a.Name])
+	}
+	return list
+}
+
+// replicas is how many an app should have.
+func replicas(spec AppSpec, app state.App) int {
+	if app.Replicas != nil {
+		return *app.Replicas
+	}
+	return spec.Replicas
+}
+
+// step changes the steps of one instance in the record of a deployment that is under way, in tx.
+func step(tx *state.Tx, deployment, instance string, f func(*api.DeploymentInstance)) error {
+	d, ok, err := tx.Deployment(deployment)
+	if err != nil || !ok {
+		return err
+	}
+	i := slices.IndexFunc(d.Instances, func(i api.DeploymentInstance) bool { return i.Name == instance })
+	if i < 0 {
+		return nil
+	}
+	f(&d.Instances[i])
+	return tx.PutDeployment(d)
+}
+
+// beginStep notes that a step begins, and that the one before it has ended.
+func beginStep(steps []api.DeploymentStep, name string, now time.Time) []api.DeploymentStep {
+	steps = endStep(steps, "", "", now)
+	return append(steps, api.DeploymentStep{Name: name, StartedAt: api.Time{Time: now.UTC()}})
+}
+
+// endStep ends the last step if it has not ended.
+func endStep(steps []api.DeploymentStep, failure, detail string, now time.Time) []api.DeploymentStep {
+	if n := len(steps); n > 0 && steps[n-1].EndedAt.IsZero() {
+		last := &steps[n-1]
+		last.EndedAt = api.Time{Time: now.UTC()}
+		last.Error, last.Detail = failure, detail
+	}
+	return steps
 }

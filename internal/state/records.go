@@ -84,6 +84,7 @@ type Instance struct {
 	ForcedRestarts int         `json:"forced_restarts,omitempty"`
 	CrashRow       int         `json:"crash_row,omitempty"` // crashes in a row, which the backoff goes by
 	Crashes        []time.Time `json:"crashes,omitempty"`   // those that the crash loop's window may still count
+	RetryAt        time.Time   `json:"retry_at"`            // not started before
 	LastError      string      `json:"last_error,omitempty"`
 }
 

@@ -1,0 +1,664 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"ergo.services/ergo/act"
+	"ergo.services/ergo/gen"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/state"
+	"github.com/beamkeeper/beamkeeper/release"
+)
+
+// lookAgain is how often a manager looks at its app even if nothing tells it to.
+const lookAgain = 5 * time.Second
+
+// Triggers of a deployment.
+const (
+	triggerStart   = "start"
+	triggerScale   = "scale"
+	triggerRestart = "restart"
+	triggerRestore = "restore" // replicas that a failed deployment took are given back
+)
+
+// manager is the actor of one app: it compares what is wished with what is there and moves the difference, in
+// deployments. All it knows is in the state store and on the board.
+//
+//	wished        deployment under way   what it does
+//	stopped       yes                    aborts it
+//	              no                     nothing
+//	a difference  no                     opens one
+//	              yes                    goes on with it: fetches, starts, waits, stops
+//	another       yes                    ends it as superseded, opens another
+//	no difference yes                    ends it as succeeded, once its instances are ready
+//	(not ready in time, given up)        ends it as failed; its instances that are not ready go
+type manager struct {
+	act.Actor
+	sys  *System
+	spec AppSpec
+	self gen.Atom
+
+	since   time.Time         // instances of an earlier daemon have until then plus their time to get ready
+	fetched map[string]string // deployment → the archive's sha256, once it is there
+	fetch   work
+	trigger string // of the next deployment, when an operator's wish makes it
+	next    gen.CancelFunc
+}
+
+func (m *manager) Init(...any) error {
+	m.self = managerActor(m.spec.Name)
+	m.since = time.Now()
+	m.fetched = make(map[string]string)
+	m.sys.begin(m.self, m.spec.Name, "")
+	m.sys.send(m.self, msgChanged{})
+	return nil
+}
+
+func (m *manager) Terminate(error) {
+	m.fetch.end()
+	if m.next != nil {
+		m.next()
+	}
+}
+
+func (m *manager) HandleMessage(_ gen.PID, message any) error {
+	return m.sys.guard(m.self, func() error { return m.handle(message) })
+}
+
+func (m *manager) handle(message any) error {
+	if m.sys.closing.Load() {
+		if c, ok := message.(msgCommand); ok {
+			c.reply <- reply{err: api.Errorf(api.CodeRefused, "the daemon is stopping")}
+		}
+		return nil
+	}
+	switch c := message.(type) {
+	case msgWake:
+	case msgChanged:
+		if err := m.currentChanged(); err != nil {
+			return err
+		}
+	case msgCommand:
+		m.command(c)
+	case jobDone:
+		if c.id != m.fetch.id {
+			return nil
+		}
+		if err := m.fetchEnded(c.result); err != nil {
+			return err
+		}
+	default:
+		panic(fmt.Sprintf("message %T to %s", message, m.self))
+	}
+	return m.pass()
+}
+
+// command does what an operator asks, then looks at what follows from it before it answers.
+func (m *manager) command(c msgCommand) {
+	answered := false
+	defer func() {
+		if !answered { // it panicked
+			c.reply <- reply{err: api.Errorf(api.CodeFailed, "internal error; see the daemon's log")}
+		}
+	}()
+	value, err := c.do(m)
+	answered = true
+	c.reply <- reply{value, err}
+}
+
+// picture is an app as the state store and the board have it.
+type picture struct {
+	app       state.App
+	dep       *api.Deployment // under way; nil: none
+	instances []state.Instance
+	views     []instanceView // of the instances; the zero view is phaseStarting
+}
+
+func (m *manager) look() (p picture, err error) {
+	err = m.sys.cfg.State.View(func(tx *state.Tx) error {
+		if p.app, _, err = tx.App(m.spec.Name); err != nil {
+			return err
+		}
+		if p.app.Deployment != "" {
+			d, ok, err := tx.Deployment(p.app.Deployment)
+			if err != nil {
+				return err
+			}
+			if ok {
+				p.dep = &d
+			}
+		}
+		p.instances, err = tx.Instances(m.spec.Name)
+		return err
+	})
+	p.views = make([]instanceView, len(p.instances))
+	for i, rec := range p.instances {
+		p.views[i], _ = m.sys.board.instance(rec.Name)
+	}
+	return p, err
+}
+
+// wanted is what the app should be; ok is false when that is not known, or nothing.
+func (m *manager) wanted(app state.App) (w wanted, rel state.Release, ok bool) {
+	rel = app.Wish
+	if app.Failed != "" {
+		rel = app.Settled // the wish is not tried again; what it has reached stays
+	}
+	n := replicas(m.spec, app)
+	w = wanted{
+		release: releaseID{rel.Version, rel.SHA256}, restart: app.Restart, replicas: n, replace: app.Failed == "",
+		maxParallel: m.spec.Strategy.MaxParallel, maxUnavailable: m.spec.Strategy.MaxUnavailable,
+		surge: 1, slots: n + 1,
+	}
+	if len(m.spec.Ports) == 0 {
+		w.surge = max(1, w.maxParallel)
+		w.slots = n + w.surge
+	}
+	return w, rel, rel.Version != ""
+}
+
+func (p picture) observed() []observed {
+	list := make([]observed, len(p.instances))
+	for i, rec := range p.instances {
+		o := observed{
+			name: rec.Name, slot: rec.Slot, release: releaseID{rec.Version, rec.SHA256}, restart: rec.Restart,
+			phase: p.views[i].phase, leaving: rec.Leaving,
+		}
+		switch {
+		case rec.Failed:
+			o.phase = phaseFailed
+		case rec.Stopped:
+			o.phase = phaseStopped
+		case o.phase == phaseFailed || o.phase == phaseStopped || rec.Restarting || rec.Process.OSPID == 0 && o.phase == phaseReady:
+			o.phase = phaseStarting // the actor has not caught up with its record
+		}
+		if p.dep != nil {
+			for _, d := range p.dep.Instances {
+				if d.Name == rec.Name {
+					o.replaces = d.Replaces
+				}
+			}
+		}
+		list[i] = o
+	}
+	return list
+}
+
+// pass looks at the app once and does the next step.
+func (m *manager) pass() error {
+	if m.next != nil {
+		m.next()
+	}
+	m.next, _ = m.SendAfter(m.self, msgWake{}, lookAgain)
+	p, err := m.look()
+	if err != nil {
+		return err
+	}
+	m.haveActors(p)
+	if p.app.Stopped {
+		if p.dep != nil {
+			return m.end(p, api.DeploymentAborted, errors.New("the app was stopped"), nil)
+		}
+		return nil
+	}
+	w, rel, ok := m.wanted(p.app)
+	if !ok {
+		if p.dep != nil {
+			return m.end(p, api.DeploymentAborted, errors.New("no version is wished any more"), nil)
+		}
+		return nil
+	}
+	plan := reconcile(w, p.observed())
+	if p.dep == nil {
+		if plan.idle() || p.app.Halted != "" {
+			return nil
+		}
+		return m.open(p, rel, plan)
+	}
+	return m.advance(p, rel, plan)
+}
+
+// haveActors sees to it that each instance has its actor.
+func (m *manager) haveActors(p picture) {
+	for _, rec := range p.instances {
+		if _, err := m.sys.ergo.Ergo().ProcessPID(instanceActor(rec.Name)); err != nil {
+			m.sys.send(instancesActor(m.spec.Name), msgStartActor{rec.Name})
+		}
+	}
+}
+
+// currentChanged takes the word of the bucket: a current.json that was written since the last one acted on.
+func (m *manager) currentChanged() error {
+	c, ok := m.sys.board.change(m.spec.Name)
+	if !ok || c.Err != nil {
+		return nil
+	}
+	p, err := m.look()
+	if err != nil {
+		return err
+	}
+	if p.app.Current == c.Current.Token {
+		// The same word. What failed for want of its archive is tried again when that has come or was written again.
+		if c.ArchiveChanged && p.dep == nil && p.app.Failed != "" && p.app.Wish.Version == c.Current.Version {
+			return m.sys.editApp(m.spec.Name, func(a *state.App) { a.Failed, a.Halted = "", "" })
+		}
+		return nil
+	}
+	return m.wish(p, state.Release{Version: c.Current.Version, Hash: c.Current.Hash, SHA256: c.Current.SHA256}, state.SourceCurrent, c.Current.Token)
+}
+
+// wish sets the version wished. A deployment to another one is superseded.
+func (m *manager) wish(p picture, rel state.Release, source, token string) error {
+	if p.dep != nil && (p.app.Failed != "" || !same(rel, p.app.Wish)) {
+		if err := m.end(p, api.DeploymentSuperseded, fmt.Errorf("version %s is wished now", rel.Version), nil); err != nil {
+			return err
+		}
+	}
+	return m.sys.editApp(m.spec.Name, func(a *state.App) {
+		a.Wish, a.Source, a.At = rel, source, time.Now().UTC()
+		a.Failed, a.Halted = "", ""
+		if token != "" {
+			a.Current = token
+		}
+	})
+}
+
+func same(a, b state.Release) bool {
+	return releaseID{a.Version, a.SHA256}.same(releaseID{b.Version, b.SHA256})
+}
+
+// editApp changes an app's record.
+func (s *System) editApp(name string, f func(*state.App)) error {
+	return s.cfg.State.Update(func(tx *state.Tx) error {
+		a, _, err := tx.App(name)
+		if err != nil {
+			return err
+		}
+		a.Name = name
+		f(&a)
+		return tx.PutApp(a)
+	})
+}
+
+// open begins a deployment.
+func (m *manager) open(p picture, rel state.Release, plan plan) error {
+	now := time.Now()
+	d := api.Deployment{
+		App: m.spec.Name, From: p.app.Settled.Version, To: rel.Version, Hash: rel.Hash,
+		Kind: "full", Trigger: firstOf(m.trigger, p.app.Source), Outcome: api.DeploymentRunning,
+		StartedAt: api.Time{Time: now.UTC()}, Instances: []api.DeploymentInstance{}, Steps: []api.DeploymentStep{},
+	}
+	if p.app.Settled.Version != "" && same(rel, p.app.Settled) && !slices.ContainsFunc(p.instances, func(i state.Instance) bool {
+		return !i.Leaving && (i.Restart < p.app.Restart || !same(rel, state.Release{Version: i.Version, SHA256: i.SHA256}))
+	}) {
+		d.Kind, d.Trigger = "scale", firstOf(m.trigger, triggerStart)
+	}
+	if p.app.Failed != "" && m.trigger == "" {
+		d.Trigger = triggerRestore
+	}
+	m.trigger = ""
+	err := m.sys.cfg.State.Update(func(tx *state.Tx) (err error) {
+		if d.ID, err = tx.NextDeployment(); err != nil {
+			return err
+		}
+		app, _, err := tx.App(m.spec.Name)
+		if err != nil {
+			return err
+		}
+		app.Deployment = d.ID
+		return errors.Join(tx.PutApp(app), tx.PutDeployment(d))
+	})
+	if err != nil {
+		return err
+	}
+	m.sys.emit(api.Event{
+		Type: api.EventDeploymentStarted, App: d.App, Deployment: d.ID, Version: d.To,
+		Message: fmt.Sprintf("deployment %s: %s %s to %s", d.ID, d.App, firstOf(d.From, "nothing"), d.To),
+		Data:    map[string]any{"kind": d.Kind, "trigger": d.Trigger, "from": d.From},
+	})
+	p.dep, p.app.Deployment = &d, d.ID
+	return m.advance(p, rel, plan)
+}
+
+// advance goes on with the deployment under way.
+func (m *manager) advance(p picture, rel state.Release, plan plan) error {
+	d := p.dep
+	if err := m.closeStopOld(p); err != nil {
+		return err
+	}
+	if failure, log := m.failure(p); failure != nil {
+		return m.end(p, api.DeploymentFailed, failure, log)
+	}
+	sha, here := m.fetched[d.ID]
+	switch {
+	case len(plan.start) > 0 && !here:
+		if m.fetch.id == 0 || m.fetch.kind != d.ID {
+			return m.startFetch(d, rel)
+		}
+		return nil // nothing is stopped before the release is known to be good
+	case plan.idle():
+		if plan.complete && !slices.ContainsFunc(plan.waiting, func(name string) bool { return m.deployed(d, name) }) {
+			return m.succeed(p, rel, sha)
+		}
+		return nil
+	}
+	return m.act(p, rel, sha, plan)
+}
+
+// deployed says whether d started the instance.
+func (m *manager) deployed(d *api.Deployment, name string) bool {
+	return slices.ContainsFunc(d.Instances, func(i api.DeploymentInstance) bool { return i.Name == name && i.Name != "" })
+}
+
+// closeStopOld ends the stop_old step of those whose predecessor is gone.
+func (m *manager) closeStopOld(p picture) error {
+	var gone []string
+	for _, i := range p.dep.Instances {
+		n := len(i.Steps)
+		if n == 0 || i.Steps[n-1].Name != stepStopOld || !i.Steps[n-1].EndedAt.IsZero() {
+			continue
+		}
+		if !slices.ContainsFunc(p.instances, func(rec state.Instance) bool { return rec.Name == i.Replaces }) {
+			gone = append(gone, i.Name)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	now := time.Now()
+	return m.sys.cfg.State.Update(func(tx *state.Tx) error {
+		for _, name := range gone {
+			err := step(tx, p.dep.ID, name, func(i *api.DeploymentInstance) { i.Steps = endStep(i.Steps, "", "", now) })
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// failure says whether an instance of the deployment has failed to get ready, and gives the end of its log.
+func (m *manager) failure(p picture) (why error, log []string) {
+	nearest := time.Duration(-1)
+	for i, rec := range p.instances {
+		if rec.InHistory || rec.Leaving || rec.Stopped || !m.deployed(p.dep, rec.Name) {
+			continue
+		}
+		begun := rec.CreatedAt
+		if begun.Before(m.since) {
+			begun = m.since
+		}
+		left := m.spec.Readiness.Timeout - time.Since(begun)
+		switch name, detail := p.views[i].chain.missing(); {
+		case rec.Failed:
+			why = fmt.Errorf("%s crashed %d times before it was ready: %s", rec.Name, len(rec.Crashes), rec.LastError)
+		case left > 0:
+			if nearest < 0 || left < nearest {
+				nearest = left
+			}
+			continue
+		case rec.Process.OSPID == 0:
+			why = fmt.Errorf("%s was not ready within %s: %s is missing: %s", rec.Name, m.spec.Readiness.Timeout,
+				stepProcess, firstOf(rec.LastError, p.views[i].note, "it was not started"))
+		default:
+			why = fmt.Errorf("%s was not ready within %s: %s is missing: %s", rec.Name, m.spec.Readiness.Timeout,
+				firstOf(name, stepProcess), firstOf(detail, "no answer yet"))
+		}
+		return why, tailOf(m.sys.logFiles(rec.App, rec.Name))
+	}
+	if nearest >= 0 && nearest < lookAgain {
+		m.next()
+		m.next, _ = m.SendAfter(m.self, msgWake{}, nearest)
+	}
+	return nil, nil
+}
+
+// startFetch begins to bring the release to this host.
+func (m *manager) startFetch(d *api.Deployment, rel state.Release) error {
+	m.fetch.end()
+	err := m.sys.cfg.State.Update(func(tx *state.Tx) error {
+		d, ok, err := tx.Deployment(d.ID)
+		if err != nil || !ok {
+			return err
+		}
+		if len(d.Steps) == 0 {
+			d.Steps = beginStep(d.Steps, "fetch", time.Now())
+		}
+		return tx.PutDeployment(d)
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(m.sys.ctx)
+	m.fetch = work{kind: d.ID, cancel: cancel}
+	m.fetch.id = m.sys.job(ctx, m.self, func(ctx context.Context) any {
+		r, err := m.sys.cfg.Releases.Fetch(ctx, m.spec.Name, release.Current{Version: rel.Version, Hash: rel.Hash, SHA256: rel.SHA256})
+		if err != nil {
+			return err
+		}
+		return r
+	})
+	return nil
+}
+
+func (m *manager) fetchEnded(result any) error {
+	id := m.fetch.kind
+	m.fetch.end()
+	p, err := m.look()
+	if err != nil {
+		return err
+	}
+	if p.dep == nil || p.dep.ID != id {
+		return nil
+	}
+	if failure, ok := result.(error); ok {
+		if m.sys.ctx.Err() != nil {
+			return nil
+		}
+		name := "fetch"
+		var e *release.Error
+		if errors.As(failure, &e) {
+			name = e.Op
+		}
+		p.dep.Steps = endStep(p.dep.Steps, failure.Error(), "", time.Now())
+		if n := len(p.dep.Steps); n > 0 {
+			p.dep.Steps[n-1].Name = name
+		}
+		return m.end(p, api.DeploymentFailed, failure, nil)
+	}
+	rel := result.(release.Release)
+	m.fetched = map[string]string{id: rel.SHA256}
+	return m.sys.cfg.State.Update(func(tx *state.Tx) error {
+		d, ok, err := tx.Deployment(id)
+		if err != nil || !ok {
+			return err
+		}
+		d.Steps = endStep(d.Steps, "", "it was here already", time.Now())
+		if len(rel.Steps) > 0 {
+			d.Steps = d.Steps[:0]
+			for _, st := range rel.Steps {
+				d.Steps = append(d.Steps, api.DeploymentStep{Name: st.Name, StartedAt: api.Time{Time: st.StartedAt.UTC()}, EndedAt: api.Time{Time: st.EndedAt.UTC()}})
+			}
+		}
+		return tx.PutDeployment(d)
+	})
+}
+
+// act starts and stops what the plan says. All of it is in the state store before anything is done.
+func (m *manager) act(p picture, rel state.Release, sha string, plan plan) error {
+	now := time.Now()
+	var fresh []string
+	err := m.sys.cfg.State.Update(func(tx *state.Tx) error {
+		d, _, err := tx.Deployment(p.dep.ID)
+		if err != nil {
+			return err
+		}
+		for _, s := range plan.start {
+			rec := state.Instance{
+				Name: m.newName(p), App: m.spec.Name, Slot: s.slot, Ports: m.ports(s.slot),
+				Version: rel.Version, Hash: rel.Hash, SHA256: sha, Restart: p.app.Restart,
+				Deployment: d.ID, Kind: "full", CreatedAt: now.UTC(),
+			}
+			if d.Trigger == triggerRestart {
+				for _, old := range p.instances {
+					if old.Name == s.replaces {
+						rec.ForcedRestarts, rec.CrashRestarts = old.ForcedRestarts+1, old.CrashRestarts
+					}
+				}
+			}
+			d.Instances = append(d.Instances, api.DeploymentInstance{Name: rec.Name, Replaces: s.replaces, Slot: s.slot, Steps: []api.DeploymentStep{}})
+			if err := tx.PutInstance(rec); err != nil {
+				return err
+			}
+			fresh = append(fresh, rec.Name)
+		}
+		for _, name := range plan.stop {
+			rec, ok, err := tx.Instance(name)
+			if err != nil || !ok {
+				return err
+			}
+			rec.Leaving = true
+			if err := tx.PutInstance(rec); err != nil {
+				return err
+			}
+			stopOldStep(&d, name, now)
+		}
+		return tx.PutDeployment(d)
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range fresh {
+		m.sys.send(instancesActor(m.spec.Name), msgStartActor{name})
+	}
+	for _, name := range plan.stop {
+		m.sys.send(instanceActor(name), msgWake{})
+	}
+	return nil
+}
+
+// stopOldStep notes that an old instance is stopped, with the one that replaces it.
+func stopOldStep(d *api.Deployment, old string, now time.Time) {
+	for i := range d.Instances {
+		if d.Instances[i].Replaces == old {
+			d.Instances[i].Steps = beginStep(d.Instances[i].Steps, stepStopOld, now)
+			return
+		}
+	}
+	d.Instances = append(d.Instances, api.DeploymentInstance{Replaces: old, Steps: beginStep(nil, stepStopOld, now)})
+}
+
+func (m *manager) newName(p picture) string {
+	for {
+		name := newInstanceName(m.spec.Name)
+		if !slices.ContainsFunc(p.instances, func(i state.Instance) bool { return i.Name == name }) {
+			return name
+		}
+	}
+}
+
+func (m *manager) ports(slot int) map[string]int {
+	ports := make(map[string]int)
+	for _, p := range m.spec.Ports {
+		ports[p.Key] = p.Base + slot
+	}
+	return ports
+}
+
+// succeed ends the deployment well.
+func (m *manager) succeed(p picture, rel state.Release, sha string) error {
+	if sha != "" {
+		rel.SHA256 = sha
+	}
+	p.app.Settled = rel
+	if err := m.end(p, api.DeploymentSucceeded, nil, nil); err != nil {
+		return err
+	}
+	app, keep := m.spec.Name, m.spec.Keep
+	m.sys.job(m.sys.ctx, m.self, func(context.Context) any {
+		if _, err := m.sys.cfg.Releases.Prune(app, keep, nil); err != nil {
+			m.sys.log.Warn("prune old releases", "app", app, "err", err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// end ends the deployment under way. Instances that it started and that are not ready go.
+func (m *manager) end(p picture, outcome string, why error, log []string) error {
+	m.fetch.end()
+	now := time.Now()
+	d := *p.dep
+	var leaving []string
+	err := m.sys.cfg.State.Update(func(tx *state.Tx) error {
+		stored, ok, err := tx.Deployment(d.ID)
+		if err != nil || !ok {
+			return err
+		}
+		stored.Steps = p.dep.Steps // with how the fetch ended
+		d = stored
+		app, _, err := tx.App(m.spec.Name)
+		if err != nil {
+			return err
+		}
+		d.Outcome, d.EndedAt, d.LogTail = outcome, api.Time{Time: now.UTC()}, log
+		failure := ""
+		if why != nil {
+			d.Error = why.Error()
+			failure = outcome
+		}
+		d.Steps = endStep(d.Steps, failure, "", now)
+		for i := range d.Instances {
+			d.Instances[i].Steps = endStep(d.Instances[i].Steps, failure, "", now)
+		}
+		app.Deployment, app.Settled = "", p.app.Settled
+		if outcome == api.DeploymentFailed || outcome == api.DeploymentAborted && !app.Stopped {
+			if app.Failed != "" || same(app.Wish, app.Settled) {
+				app.Halted = d.ID
+			} else {
+				app.Failed = d.ID
+			}
+		}
+		if outcome != api.DeploymentSucceeded {
+			for _, rec := range p.instances {
+				if rec, ok, err := tx.Instance(rec.Name); err != nil {
+					return err
+				} else if ok && !rec.InHistory && rec.Deployment == d.ID && !rec.Leaving {
+					rec.Leaving = true
+					leaving = append(leaving, rec.Name)
+					if err := tx.PutInstance(rec); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		return errors.Join(tx.PutApp(app), tx.PutDeployment(d))
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range leaving {
+		m.sys.send(instanceActor(name), msgWake{})
+	}
+	took := d.EndedAt.Sub(d.StartedAt.Time)
+	e := api.Event{
+		Type: api.EventDeploymentComplete, App: d.App, Deployment: d.ID, Version: d.To,
+		Message: fmt.Sprintf("deployment %s of %s %s %s after %d ms", d.ID, d.App, d.To, outcome, took.Milliseconds()),
+		Data:    map[string]any{"outcome": outcome, "took_ms": took.Milliseconds(), "kind": d.Kind, "from": d.From},
+	}
+	if why != nil {
+		e.Message += ": " + why.Error()
+	}
+	if outcome == api.DeploymentFailed {
+		e.Type, e.Level = api.EventDeploymentFailed, "error"
+		e.Data["log"] = log
+	}
+	m.sys.emit(e)
+	m.sys.send(m.self, msgWake{})
+	return nil
+}

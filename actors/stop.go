@@ -1,0 +1,174 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/process"
+	"github.com/beamkeeper/beamkeeper/internal/state"
+	"github.com/beamkeeper/beamkeeper/node"
+)
+
+const (
+	initStopTimeout = 3 * time.Second // of the call of init:stop/0, which returns at once
+	termTimeout     = 5 * time.Second // from SIGTERM to SIGKILL
+	killTimeout     = 10 * time.Second
+)
+
+// stopping ends one OS process: init:stop by rpc, SIGTERM, then SIGKILL of everything that belongs to the instance. It
+// knows no actor and no state store.
+type stopping struct {
+	cluster interface {
+		caller
+		Connected(peer node.Name) bool
+	}
+	peer    node.Name
+	timeout time.Duration // how long init:stop may take
+	done    <-chan struct{}
+	signal  func(syscall.Signal) error
+	killAll func(context.Context) error // ends what is left, the process included
+	report  func(stopStep)
+}
+
+// stopStep is one step of stopping.
+type stopStep struct {
+	Name  string    `json:"name"` // init_stop, sigterm, sigkill
+	At    time.Time `json:"at"`
+	Took  int64     `json:"took_ms"`
+	Error string    `json:"error,omitempty"`
+}
+
+// run returns when nothing of the instance is left, or with the reason why something is.
+func (s stopping) run(ctx context.Context) error {
+	ended := s.try(ctx, "init_stop", s.timeout, func(ctx context.Context) error {
+		if !s.cluster.Connected(s.peer) {
+			return errors.New("not connected")
+		}
+		ctx, cancel := context.WithTimeout(ctx, initStopTimeout)
+		defer cancel()
+		_, err := s.cluster.Call(ctx, s.peer, "init", "stop")
+		return err
+	}) || s.try(ctx, "sigterm", termTimeout, func(context.Context) error { return s.signal(syscall.SIGTERM) })
+	if err := ctx.Err(); err != nil && !ended {
+		return err
+	}
+	begun := time.Now()
+	kill, cancel := context.WithTimeout(ctx, killTimeout)
+	defer cancel()
+	err := s.killAll(kill) // also after a stop that went well: port programs may be left
+	if !ended || err != nil {
+		s.note("sigkill", begun, err)
+	}
+	return err
+}
+
+// try does one step and waits for the process to end. What could not even be done is not waited for.
+func (s stopping) try(ctx context.Context, name string, timeout time.Duration, do func(context.Context) error) (ended bool) {
+	begun := time.Now()
+	err := do(ctx)
+	if err != nil {
+		// The link may go down with the node before the answer is here.
+		timeout = min(timeout, 200*time.Millisecond)
+	}
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	select {
+	case <-s.done:
+		s.note(name, begun, nil)
+		return true
+	case <-t.C:
+		if err == nil {
+			err = fmt.Errorf("still running after %s", timeout)
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	s.note(name, begun, err)
+	return false
+}
+
+func (s stopping) note(name string, begun time.Time, err error) {
+	step := stopStep{Name: name, At: begun.UTC(), Took: time.Since(begun).Milliseconds()}
+	if err != nil {
+		step.Error = err.Error()
+	}
+	s.report(step)
+}
+
+// stopped is the result of stop work.
+type stopped struct{ rec state.Instance }
+
+// stop begins to stop the OS process.
+func (a *instance) stop() work {
+	ctx, cancel := context.WithCancel(a.ctx)
+	s, p, rec := a.sys, a.proc, a.rec
+	var steps []stopStep
+	w := stopping{
+		cluster: s.cfg.Cluster, peer: a.peer, timeout: a.spec.Stop, done: p.Done(), signal: p.Signal,
+		killAll: func(ctx context.Context) error { return process.KillAll(ctx, p.Identity()) },
+		report: func(st stopStep) {
+			steps = append(steps, st)
+			s.log.Info("stopping", "app", rec.App, "instance", rec.Name, "step", st.Name, "took_ms", st.Took, "err", st.Error)
+		},
+	}
+	id := s.job(ctx, a.self, func(ctx context.Context) any {
+		begun := time.Now()
+		if err := w.run(ctx); err != nil {
+			return err
+		}
+		now, ok, err := s.editInstance(rec.Name, func(r *state.Instance) bool {
+			if r.Process != p.Identity() {
+				return false
+			}
+			r.Process, r.Ready, r.CrashRow, r.RetryAt, r.LastError = process.Identity{}, false, 0, time.Time{}, ""
+			return true
+		})
+		if err = errors.Join(err, missing(ok, rec.Name)); err != nil {
+			return err
+		}
+		s.emit(api.Event{
+			Type: api.EventInstanceStopped, App: rec.App, Instance: rec.Name, Version: rec.Version,
+			Message: fmt.Sprintf("%s stopped after %d ms (%s)", rec.Name, time.Since(begun).Milliseconds(), describeSteps(steps)),
+			Data:    map[string]any{"took_ms": time.Since(begun).Milliseconds(), "steps": steps, "os_pid": p.Identity().OSPID},
+		})
+		return stopped{now}
+	})
+	return work{id: id, kind: workStop, cancel: cancel}
+}
+
+func describeSteps(steps []stopStep) string {
+	words := make([]string, len(steps))
+	for i, s := range steps {
+		words[i] = s.Name
+		if s.Error != "" {
+			words[i] += ": " + s.Error
+		}
+	}
+	return strings.Join(words, ", then ")
+}
+
+// cleaned is the result of cleanup work.
+type cleaned struct{}
+
+// cleanup begins to remove what is left of an instance that has left. Its log files stay.
+func (a *instance) cleanup() work {
+	ctx, cancel := context.WithCancel(a.ctx)
+	s, rec, peer := a.sys, a.rec, a.peer
+	id := s.job(ctx, a.self, func(context.Context) any {
+		s.cfg.Cluster.Disconnect(peer)
+		if err := s.cfg.Releases.RemoveInstance(rec.App, rec.Name); err != nil {
+			return err
+		}
+		err := s.cfg.State.Update(func(tx *state.Tx) error { return tx.DeleteInstance(rec.Name) })
+		if err != nil {
+			return err
+		}
+		return cleaned{}
+	})
+	return work{id: id, kind: workCleanup, cancel: cancel}
+}
