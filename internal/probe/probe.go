@@ -5,10 +5,11 @@ package probe
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
-
-var errTODO = errors.New("probe: not written yet")
 
 // Probe asks once. A nil error is a success; any other says why not, for people.
 type Probe interface {
@@ -19,34 +20,21 @@ type Probe interface {
 // DefaultTimeout limits one attempt when the probe names no other limit.
 const DefaultTimeout = 5 * time.Second
 
-// HTTP passes when GET URL answers 2xx or 3xx. Redirects are not followed.
-type HTTP struct {
-	URL     string
-	Timeout time.Duration
-}
+// ErrTimeout says that one attempt took too long.
+var ErrTimeout = errors.New("timed out")
 
-// TCP passes when a connection to Address (host:port) is accepted.
-type TCP struct {
-	Address string
-	Timeout time.Duration
-}
-
-// Exec passes when a program exits 0 in time. It is killed with everything in its process group otherwise.
-type Exec struct {
-	Argv    []string // program and arguments, no shell
-	Env     []string // of the instance
-	Dir     string
-	User    string // OS user; empty: the daemon's
-	Timeout time.Duration
-}
-
-// RPC passes when Call gives nil. Name is what is shown: M:F/A.
-//
-// Call makes the call on the instance and gives its value as Erlang text; true, ok and {ok,_} pass.
-type RPC struct {
-	Name    string
-	Call    func(ctx context.Context) (text string, err error)
-	Timeout time.Duration
+// limited calls f with a context of the attempt's own and names the limit when that is what ended it.
+func limited(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
+	if limit <= 0 {
+		limit = DefaultTimeout
+	}
+	attempt, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := f(attempt)
+	if err != nil && ctx.Err() == nil && attempt.Err() != nil {
+		return fmt.Errorf("%w after %v (%v)", ErrTimeout, limit, err)
+	}
+	return err
 }
 
 // Options of Wait.
@@ -63,23 +51,60 @@ type Attempt struct {
 	Err       error
 }
 
-// Wait probes until it has passed Successes times in a row, or ctx ends; the error then holds the last failure
-// and is ctx's error for errors.Is.
-func Wait(ctx context.Context, p Probe, o Options) error { return errTODO }
+// Wait probes until it has passed Successes times in a row, or ctx ends.
+//
+// The error is then ctx's for errors.Is, and says what the last whole attempt met.
+func Wait(ctx context.Context, p Probe, o Options) error {
+	want := max(o.Successes, 1)
+	interval := o.Interval
+	if interval <= 0 {
+		interval = 100 * time.Millisecond
+	}
+	var last error
+	number, row := 0, 0
+	for {
+		if ctx.Err() == nil {
+			err := p.Probe(ctx)
+			if err == nil || ctx.Err() == nil { // else it was interrupted and says nothing
+				number++
+				row++
+				if err != nil {
+					row, last = 0, err
+				}
+				if o.Report != nil {
+					o.Report(Attempt{Number: number, Successes: row, Err: err})
+				}
+				if row >= want {
+					return nil
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return waitError(ctx, p, number, row, want, last)
+		case <-time.After(interval):
+		}
+	}
+}
 
-// Probe implements Probe.
-func (p HTTP) Probe(ctx context.Context) error { return errTODO }
+func waitError(ctx context.Context, p Probe, number, row, want int, last error) error {
+	switch {
+	case number == 0:
+		return fmt.Errorf("probe: %s: no answer: %w", p, ctx.Err())
+	case row > 0:
+		return fmt.Errorf("probe: %s: passed %d of %d times in a row: %w", p, row, want, ctx.Err())
+	}
+	return fmt.Errorf("probe: %s: not passed in %d attempts, the last: %w (%w)", p, number, last, ctx.Err())
+}
 
-// Probe implements Probe.
-func (p TCP) Probe(ctx context.Context) error { return errTODO }
-
-// Probe implements Probe.
-func (p Exec) Probe(ctx context.Context) error { return errTODO }
-
-// Probe implements Probe.
-func (p RPC) Probe(ctx context.Context) error { return errTODO }
-
-func (p HTTP) String() string { return "http " + p.URL }
-func (p TCP) String() string  { return "tcp " + p.Address }
-func (p Exec) String() string { return "exec" }
-func (p RPC) String() string  { return "rpc " + p.Name }
+// excerpt is at most n bytes of what an instance said, on one line.
+func excerpt(s string, n int) string {
+	s = strings.ToValidUTF8(strings.TrimSpace(s), "\uFFFD")
+	if len(s) <= n {
+		return fmt.Sprintf("%q", s)
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return fmt.Sprintf("%q…", s[:n])
+}
