@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path"
 	"strings"
 
@@ -18,7 +19,7 @@ import (
 // Limits bound what an archive may hold. A zero field means its default.
 type Limits struct {
 	Entries int   // default 200,000
-	Bytes   int64 // unpacked, default 4 GiB
+	Bytes   int64 // of the tar file without compression, and of the files in it; default 4 GiB
 	Ratio   int64 // unpacked bytes per byte of archive once over 16 MiB, default 200
 	Name    int   // bytes of an entry's path, default 1024; a component may have 255
 	Depth   int   // components of an entry's path, default 48
@@ -124,17 +125,20 @@ func (a *archiveReader) read(src io.Reader, size int64) error {
 	return err
 }
 
-// byteBudget is how much the tar stream may have, headers and padding included.
+// byteBudget is how much the tar stream may have.
 func (a *archiveReader) byteBudget(size int64) int64 {
-	budget := a.limits.Bytes
-	if byRatio := max(freeRatio, size*a.limits.Ratio); byRatio > 0 {
-		budget = min(budget, byRatio)
+	return min(a.limits.Bytes, a.byRatio(size))
+}
+
+func (a *archiveReader) byRatio(size int64) int64 {
+	if size > math.MaxInt64/a.limits.Ratio {
+		return math.MaxInt64
 	}
-	return budget + 1536*int64(a.limits.Entries)
+	return max(freeRatio, size*a.limits.Ratio)
 }
 
 func (a *archiveReader) budgetError(size int64) error {
-	if a.limits.Bytes <= max(freeRatio, size*a.limits.Ratio) {
+	if a.limits.Bytes <= a.byRatio(size) {
 		return fmt.Errorf("%w: it unpacks to more than %d bytes", ErrLimit, a.limits.Bytes)
 	}
 	return fmt.Errorf("%w: it unpacks to more than %d times its size", ErrLimit, a.limits.Ratio)

@@ -104,6 +104,28 @@ func mkdirAllSynced(dir string, mode fs.FileMode) error {
 	return syncDir(parent)
 }
 
+// fsTopDir is FS_TOPDIR_FL (chattr +T).
+const fsTopDir = 0x00020000
+
+// spreadDir asks ext4 to place each new folder in dir in a block group of its own choice.
+//
+// Without it all are placed near dir, and there ext4 looks at each inode that was freed in the last half minute before
+// it hands out a new one: right after thousands of files were removed, as in a rolling deployment, making a file takes
+// 0.7 ms instead of 0.01. Other file systems refuse or ignore the flag, which does no harm.
+//
+// Source: recently_deleted and find_group_orlov in fs/ext4/ialloc.c of Linux; chattr(1).
+func spreadDir(dir string) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	flags, err := unix.IoctlGetInt(int(d.Fd()), unix.FS_IOC_GETFLAGS)
+	if err == nil && flags&fsTopDir == 0 {
+		_ = unix.IoctlSetPointerInt(int(d.Fd()), unix.FS_IOC_SETFLAGS, flags|fsTopDir) // only a hint
+	}
+}
+
 // removeAll is os.RemoveAll that also gets into folders whose owner (us) took away their permissions.
 func removeAll(name string) error {
 	err := os.RemoveAll(name)

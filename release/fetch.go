@@ -211,6 +211,7 @@ func (f *fetch) unpack(ctx context.Context, rel *Release) (err error) {
 	if err := mkdirAllSynced(filepath.Dir(final), 0o700); err != nil {
 		return err
 	}
+	spreadDir(filepath.Dir(final))
 	s.at("unpack")
 	work := tempName(final)
 	if err := os.Mkdir(work, 0o700); err != nil {

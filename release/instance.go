@@ -157,6 +157,7 @@ func (s *Store) makeFolder(dir string, owner *Owner) (made bool, err error) {
 	if err := mkdirAllSynced(filepath.Dir(dir), 0o755); err != nil {
 		return false, err
 	}
+	spreadDir(filepath.Dir(dir))
 	if err := mkdirAllSynced(dir, 0o750); err != nil {
 		return false, err
 	}

@@ -120,29 +120,30 @@ func (w *Watcher) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer w.done.Wait()
 	defer cancel()
-	var stop context.CancelFunc
 	w.mu.Lock()
 	w.ctx = ctx
 	for _, a := range w.apps {
 		w.start(a)
 	}
 	w.mu.Unlock()
-	for {
-		select {
-		case <-ctx.Done():
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.ctx = nil
-			return context.Cause(ctx)
-		case <-w.keysDue:
-			if stop != nil {
-				stop()
-			}
-			var notifyCtx context.Context
-			notifyCtx, stop = context.WithCancel(ctx)
-			defer stop()
-			w.notify(notifyCtx)
-		}
+	for w.notifyUntilDue(ctx) {
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ctx = nil
+	return context.Cause(ctx)
+}
+
+// notifyUntilDue asks for notifications and waits until other keys are due (true) or ctx ends.
+func (w *Watcher) notifyUntilDue(ctx context.Context) bool {
+	notifyCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w.notify(notifyCtx)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-w.keysDue:
+		return true
 	}
 }
 
