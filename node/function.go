@@ -1,0 +1,120 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"github.com/beamkeeper/beamkeeper/etf"
+)
+
+// CallInfo tells a function of HandleFunc who calls.
+type CallInfo struct {
+	Peer        Name
+	Caller      etf.Pid
+	GroupLeader etf.Pid
+	Module      etf.Atom
+	Function    etf.Atom
+}
+
+// Func answers rpc. ctx ends when the node closes, the link goes down, or the caller kills the call. A *CallError is raised in the
+// caller as it is; any other error becomes class error with the reason {Module, Function, Text}. The returned term must not be changed afterwards.
+type Func func(ctx context.Context, info CallInfo, args []etf.Term) (etf.Term, error)
+
+// AnyArity lets HandleFunc take calls of every arity; AnyFunction those of every function of the module.
+const (
+	AnyArity             = -1
+	AnyFunction etf.Atom = ""
+)
+
+type funcKey struct {
+	mod, fun etf.Atom
+	arity    int
+}
+
+type funcTable struct {
+	mu    sync.RWMutex
+	funcs map[funcKey]Func
+}
+
+// HandleFunc has f answer rpc, erpc and spawns of mod:fun/arity, in a goroutine per call. The most specific handler wins;
+// a later one replaces an equal one; nil removes it. Functions without a handler fail with undef, as on a BEAM.
+// erlang:node/0, nodes/0, is_alive/0, whereis/1 and is_process_alive/1 are answered from the start.
+func (n *Node) HandleFunc(mod, fun etf.Atom, arity int, f Func) {
+	t := &n.funcs
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if f == nil {
+		delete(t.funcs, funcKey{mod, fun, arity})
+		return
+	}
+	if t.funcs == nil {
+		t.funcs = map[funcKey]Func{}
+	}
+	t.funcs[funcKey{mod, fun, arity}] = f
+}
+
+func (t *funcTable) find(mod, fun etf.Atom, arity int) Func {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, key := range [...]funcKey{
+		{mod, fun, arity}, {mod, fun, AnyArity}, {mod, AnyFunction, arity}, {mod, AnyFunction, AnyArity},
+	} {
+		if f := t.funcs[key]; f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// apply runs a function. The error is a *CallError. A panic is logged and raised in the caller.
+func (n *Node) apply(ctx context.Context, info CallInfo, args []etf.Term) (v etf.Term, err error) {
+	f := n.funcs.find(info.Module, info.Function, len(args))
+	if f == nil {
+		return nil, Undef(info.Module, info.Function, args)
+	}
+	defer func() {
+		if x := recover(); x != nil {
+			n.config.Log.Error("function panicked", "function", fmt.Sprintf("%s:%s/%d", info.Module, info.Function, len(args)),
+				"peer", info.Peer.String(), "panic", fmt.Sprint(x), "stack", string(debug.Stack()))
+			v, err = nil, asCallError(info, fmt.Errorf("panic: %v", x))
+		}
+	}()
+	if v, err = f(ctx, info, args); err != nil {
+		return nil, asCallError(info, err)
+	}
+	return v, nil
+}
+
+// handleBuiltins answers the few functions that every node has.
+func (n *Node) handleBuiltins() {
+	n.HandleFunc("erlang", "node", 0, func(context.Context, CallInfo, []etf.Term) (etf.Term, error) { return n.self, nil })
+	n.HandleFunc("erlang", "is_alive", 0, func(context.Context, CallInfo, []etf.Term) (etf.Term, error) { return true, nil })
+	n.HandleFunc("erlang", "nodes", 0, func(context.Context, CallInfo, []etf.Term) (etf.Term, error) {
+		nodes := etf.List{}
+		for _, p := range n.Peers() {
+			if !p.Hidden {
+				nodes = append(nodes, p.Name.Atom())
+			}
+		}
+		return nodes, nil
+	})
+	n.HandleFunc("erlang", "whereis", 1, func(_ context.Context, _ CallInfo, args []etf.Term) (etf.Term, error) {
+		name, ok := args[0].(etf.Atom)
+		if !ok {
+			return nil, &CallError{Class: ClassError, Reason: etf.Atom("badarg"), Stack: etf.List{}}
+		}
+		if p := n.findName(name); p != nil {
+			return p.pid, nil
+		}
+		return etf.Atom("undefined"), nil
+	})
+	n.HandleFunc("erlang", "is_process_alive", 1, func(_ context.Context, _ CallInfo, args []etf.Term) (etf.Term, error) {
+		pid, ok := args[0].(etf.Pid)
+		if !ok || pid.Node != n.self {
+			return nil, &CallError{Class: ClassError, Reason: etf.Atom("badarg"), Stack: etf.List{}}
+		}
+		return n.findPid(pid) != nil, nil
+	})
+}
