@@ -146,3 +146,11 @@ func (s *slabs) ref(v Ref) Term {
 	*p = v
 	return box(refType, unsafe.Pointer(p))
 }
+
+// terms are the keys and values of m in turn: a MapPair is laid out as two Terms.
+func (m Map) terms() []Term {
+	if len(m) == 0 {
+		return nil
+	}
+	return unsafe.Slice(&m[0].Key, 2*len(m))
+}

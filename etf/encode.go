@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"math/bits"
 	"reflect"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -46,7 +47,7 @@ func Encode(t Term) ([]byte, error) {
 
 // Append appends the version byte and t, otherwise as AppendTerm.
 func (e *Encoder) Append(dst []byte, t Term) ([]byte, error) {
-	out, err := e.term(append(dst, Version), t, 0)
+	out, err := e.append(append(dst, Version), t)
 	if err != nil {
 		return dst, err
 	}
@@ -55,131 +56,176 @@ func (e *Encoder) Append(dst []byte, t Term) ([]byte, error) {
 
 // AppendTerm appends t without the version byte. See the function AppendTerm.
 func (e *Encoder) AppendTerm(dst []byte, t Term) ([]byte, error) {
-	out, err := e.term(dst, t, 0)
+	out, err := e.append(dst, t)
 	if err != nil {
 		return dst, err
 	}
 	return out, nil
 }
 
-func (e *Encoder) term(dst []byte, t Term, depth int) ([]byte, error) {
-	switch v := t.(type) {
-	case Atom:
-		return e.atom(dst, v)
-	case int64:
-		return appendInt(dst, v), nil
-	case Tuple:
-		dst = appendTupleHeader(dst, len(v))
-		return e.terms(dst, v, depth)
-	case List:
-		if len(v) == 0 {
-			return append(dst, tagNil), nil
-		}
-		dst, err := e.terms(appendLen32(dst, tagList, len(v)), v, depth)
-		return append(dst, tagNil), err
-	case Binary:
-		return append(appendLen32(dst, tagBinary, len(v)), v...), nil
-	case Charlist:
-		return appendCharlist(dst, v), nil
-	case Map:
-		return e.mapTerm(dst, v, depth)
-	case Pid:
-		dst, err := e.atom(append(dst, tagNewPid), v.Node)
-		return appendPidWords(dst, v), err
-	case float64:
-		return e.float(dst, v)
-	case Ref:
-		return e.ref(dst, v)
-	case *big.Int:
-		if v == nil {
-			return dst, &UnsupportedTypeError{}
-		}
-		return appendBig(dst, v), nil
-	}
-	return e.rare(dst, t, depth)
+// encoding is the state of one call of the encoder. Its appending methods return nil once err is set.
+type encoding struct {
+	*Encoder
+	bareAtoms bool // atoms of ASCII go out as SMALL_ATOM_UTF8_EXT
+	err       error
 }
 
-// terms appends the elements of a container that stands at depth.
-func (e *Encoder) terms(dst []byte, elems []Term, depth int) ([]byte, error) {
-	if depth++; depth > maxEncodeDepth {
-		return dst, errEncodeDepth
+func (e *Encoder) append(dst []byte, t Term) ([]byte, error) {
+	if dst == nil {
+		dst = []byte{}
 	}
-	var err error
-	for _, t := range elems {
-		if dst, err = e.term(dst, t, depth); err != nil {
-			return dst, err
+	s := encoding{Encoder: e, bareAtoms: e.cache == nil && !e.LegacyAtoms}
+	out := s.term(dst, t, 0)
+	return out, s.err
+}
+
+// fail notes the error.
+func (s *encoding) fail(err error) []byte {
+	if s.err == nil {
+		s.err = err
+	}
+	return nil
+}
+
+// term appends t, which stands at depth.
+func (s *encoding) term(dst []byte, t Term, depth int) []byte {
+	one := [1]Term{t}
+	return s.terms(dst, one[:], depth-1)
+}
+
+// terms appends the elements of a container that stands at depth. The types that make up most of most terms are tried
+// one by one, which is quicker than a type switch.
+func (s *encoding) terms(dst []byte, elems []Term, depth int) []byte {
+	if depth++; depth > maxEncodeDepth {
+		return s.fail(errEncodeDepth)
+	}
+	for i := range elems {
+		t := elems[i]
+		if v, ok := t.(Atom); ok {
+			dst = s.atom(dst, v)
+		} else if v, ok := t.(int64); ok {
+			if uint64(v) <= 255 {
+				dst = append(dst, tagSmallInteger, byte(v))
+			} else {
+				dst = appendInt(dst, v)
+			}
+		} else if v, ok := t.(Tuple); ok {
+			if len(v) <= 255 {
+				dst = append(dst, tagSmallTuple, byte(len(v)))
+			} else {
+				dst = appendLen32(dst, tagLargeTuple, len(v))
+			}
+			dst = s.terms(dst, v, depth)
+		} else if v, ok := t.(List); ok {
+			if len(v) > 0 {
+				dst = s.terms(appendLen32(dst, tagList, len(v)), v, depth)
+			}
+			if dst != nil {
+				dst = append(dst, tagNil)
+			}
+		} else if v, ok := t.(Binary); ok {
+			dst = append(appendLen32(dst, tagBinary, len(v)), v...)
+		} else if v, ok := t.(Map); ok {
+			dst = s.terms(appendLen32(dst, tagMap, len(v)), v.terms(), depth)
+		} else {
+			dst = s.other(dst, t, depth)
+		}
+		if dst == nil {
+			return nil
 		}
 	}
-	return dst, nil
+	return dst
+}
+
+// other appends the types that are less frequent.
+func (s *encoding) other(dst []byte, t Term, depth int) []byte {
+	switch v := t.(type) {
+	case Charlist:
+		return appendCharlist(dst, v)
+	case Pid:
+		if dst = s.atom(append(dst, tagNewPid), v.Node); dst == nil {
+			return nil
+		}
+		return appendPidWords(dst, v)
+	case float64:
+		return s.float(dst, v)
+	case Ref:
+		return s.ref(dst, v)
+	case *big.Int:
+		if v == nil {
+			return s.fail(&UnsupportedTypeError{})
+		}
+		return appendBig(dst, v)
+	}
+	return s.rare(dst, t, depth)
 }
 
 var errEncodeDepth = &ValueError{What: "term", Reason: "nested too deeply, or contains itself"}
 
 // rare appends the types that seldom occur or are conveniences for callers.
-func (e *Encoder) rare(dst []byte, t Term, depth int) ([]byte, error) {
+func (s *encoding) rare(dst []byte, t Term, depth int) []byte {
 	switch v := t.(type) {
 	case nil:
-		return dst, &UnsupportedTypeError{}
+		return s.fail(&UnsupportedTypeError{})
 	case Port:
-		return e.port(dst, v)
+		return s.port(dst, v)
 	case Bitstring:
-		return appendBitstring(dst, v)
+		return s.bitstring(dst, v)
 	case ImproperList:
-		return e.improper(dst, v, depth)
+		return s.improper(dst, v, depth)
 	case Export:
-		return e.export(dst, v)
+		return s.export(dst, v)
 	case *Fun:
-		return e.fun(dst, v, depth)
+		return s.fun(dst, v, depth)
 	case *Record:
-		return e.record(dst, v, depth)
+		return s.record(dst, v, depth)
 	case Local:
-		return append(append(dst, tagLocal), v...), nil
+		return append(append(dst, tagLocal), v...)
 	case []Term:
-		return e.term(dst, List(v), depth)
+		if len(v) == 0 {
+			return append(dst, tagNil)
+		}
+		if dst = s.terms(appendLen32(dst, tagList, len(v)), v, depth); dst == nil {
+			return nil
+		}
+		return append(dst, tagNil)
 	case []byte:
-		return append(appendLen32(dst, tagBinary, len(v)), v...), nil
+		return append(appendLen32(dst, tagBinary, len(v)), v...)
 	case string:
-		return append(appendLen32(dst, tagBinary, len(v)), v...), nil
+		return append(appendLen32(dst, tagBinary, len(v)), v...)
 	case bool:
 		if v {
-			return e.atom(dst, "true")
+			return s.atom(dst, "true")
 		}
-		return e.atom(dst, "false")
+		return s.atom(dst, "false")
 	case int:
-		return appendInt(dst, int64(v)), nil
+		return appendInt(dst, int64(v))
 	case int32:
-		return appendInt(dst, int64(v)), nil
+		return appendInt(dst, int64(v))
 	case int16:
-		return appendInt(dst, int64(v)), nil
+		return appendInt(dst, int64(v))
 	case int8:
-		return appendInt(dst, int64(v)), nil
+		return appendInt(dst, int64(v))
 	case uint8:
-		return appendInt(dst, int64(v)), nil
+		return appendInt(dst, int64(v))
 	case uint16:
-		return appendInt(dst, int64(v)), nil
+		return appendInt(dst, int64(v))
 	case uint32:
-		return appendInt(dst, int64(v)), nil
+		return appendInt(dst, int64(v))
 	case uint64:
-		return appendUint(dst, v), nil
+		return appendUint(dst, v)
 	case uint:
-		return appendUint(dst, uint64(v)), nil
+		return appendUint(dst, uint64(v))
 	case uintptr:
-		return appendUint(dst, uint64(v)), nil
+		return appendUint(dst, uint64(v))
 	case float32:
-		return e.float(dst, float64(v))
+		return s.float(dst, float64(v))
 	}
-	return dst, &UnsupportedTypeError{Type: reflect.TypeOf(t)}
+	return s.fail(&UnsupportedTypeError{Type: reflect.TypeOf(t)})
 }
 
 func appendLen32(dst []byte, tag byte, n int) []byte {
 	return append(dst, tag, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-}
-
-func appendTupleHeader(dst []byte, n int) []byte {
-	if n <= 255 {
-		return append(dst, tagSmallTuple, byte(n))
-	}
-	return appendLen32(dst, tagLargeTuple, n)
 }
 
 func appendInt(dst []byte, v int64) []byte {
@@ -204,10 +250,10 @@ func appendUint(dst []byte, v uint64) []byte {
 
 func appendSmallBig(dst []byte, sign byte, abs uint64) []byte {
 	n := (bits.Len64(abs) + 7) / 8
-	var le [8]byte
-	binary.LittleEndian.PutUint64(le[:], abs)
-	dst = append(dst, tagSmallBig, byte(n), sign)
-	return append(dst, le[:n]...)
+	end := len(dst) + 3 + n
+	dst = append(dst, tagSmallBig, byte(n), sign, 0, 0, 0, 0, 0, 0, 0, 0)
+	binary.LittleEndian.PutUint64(dst[end-n:], abs)
+	return dst[:end]
 }
 
 func appendBig(dst []byte, v *big.Int) []byte {
@@ -234,14 +280,14 @@ func appendBig(dst []byte, v *big.Int) []byte {
 	return dst
 }
 
-func (e *Encoder) float(dst []byte, f float64) ([]byte, error) {
+func (s *encoding) float(dst []byte, f float64) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return dst, &ValueError{What: "float", Reason: "Erlang has no " + strconv.FormatFloat(f, 'g', -1, 64)}
+		return s.fail(&ValueError{What: "float", Reason: "Erlang has no " + strconv.FormatFloat(f, 'g', -1, 64)})
 	}
-	if e.TextFloats {
-		return appendTextFloat(dst, f), nil
+	if s.TextFloats {
+		return appendTextFloat(dst, f)
 	}
-	return binary.BigEndian.AppendUint64(append(dst, tagNewFloat), math.Float64bits(f)), nil
+	return binary.BigEndian.AppendUint64(append(dst, tagNewFloat), math.Float64bits(f))
 }
 
 // appendTextFloat writes FLOAT_EXT: 31 bytes holding C's "%.20e" and zeros.
@@ -256,39 +302,87 @@ func appendTextFloat(dst []byte, f float64) []byte {
 }
 
 // atom appends a cache reference or the atom itself.
-func (e *Encoder) atom(dst []byte, a Atom) ([]byte, error) {
-	if e.cache != nil {
-		if i, ok := e.cache.ref(a); ok {
-			return append(dst, tagCacheRef, byte(i)), nil
+func (s *encoding) atom(dst []byte, a Atom) []byte {
+	if s.bareAtoms && len(a) <= maxAtomChars {
+		if out, ok := appendASCIIAtom(dst, a); ok {
+			return out
+		}
+	}
+	return s.otherAtom(dst, a)
+}
+
+// appendASCIIAtom appends SMALL_ATOM_UTF8_EXT, looking for other than ASCII while it copies; false if there is some.
+func appendASCIIAtom(dst []byte, a Atom) ([]byte, bool) {
+	n, old := len(a), len(dst)
+	if cap(dst)-old < n+2+8 {
+		dst = slices.Grow(dst, n+2+8)
+	}
+	out := dst[old : old+n+2+8]
+	out[0], out[1] = tagSmallAtomUTF8, byte(n)
+	to := out[2:]
+	var seen uint64
+	i := 0
+	for ; i+8 <= n; i += 8 {
+		w := load64(a, i)
+		seen |= w
+		binary.LittleEndian.PutUint64(to[i:], w)
+	}
+	if i < n {
+		var w uint64
+		switch rest := n - i; {
+		case n >= 8: // the last eight bytes again
+			w = load64(a, n-8)
+			binary.LittleEndian.PutUint64(to[n-8:], w)
+		case rest >= 4:
+			lo, hi := load32(a, 0), load32(a, n-4)
+			w = uint64(lo | hi)
+			binary.LittleEndian.PutUint32(to, lo)
+			binary.LittleEndian.PutUint32(to[n-4:], hi)
+		default:
+			for ; i < n; i++ {
+				w |= uint64(a[i])
+				to[i] = a[i]
+			}
+		}
+		seen |= w
+	}
+	return dst[:old+n+2], seen&0x8080808080808080 == 0
+}
+
+// otherAtom appends a cache reference, or an atom in any form.
+func (s *encoding) otherAtom(dst []byte, a Atom) []byte {
+	if s.cache != nil {
+		if i, ok := s.cache.ref(a); ok {
+			return append(dst, tagCacheRef, byte(i))
 		}
 	}
 	if n := len(a); n <= maxAtomChars && isASCII(a) {
-		if e.LegacyAtoms {
-			return append(append(dst, tagAtom, 0, byte(n)), a...), nil
+		if s.LegacyAtoms {
+			return append(append(dst, tagAtom, 0, byte(n)), a...)
 		}
-		return append(append(dst, tagSmallAtomUTF8, byte(n)), a...), nil
+		return append(append(dst, tagSmallAtomUTF8, byte(n)), a...)
 	}
-	return e.wideAtom(dst, a)
+	return s.wideAtom(dst, a)
 }
 
 // wideAtom appends an atom that is not short ASCII.
-func (e *Encoder) wideAtom(dst []byte, a Atom) ([]byte, error) {
+func (s *encoding) wideAtom(dst []byte, a Atom) []byte {
 	if err := checkAtom(a); err != nil {
-		return dst, err
+		return s.fail(err)
 	}
 	n := len(a)
-	if e.LegacyAtoms && isLatin1(a) {
+	if s.LegacyAtoms && isLatin1(a) {
 		chars := utf8.RuneCountInString(string(a))
 		dst = append(dst, tagAtom, byte(chars>>8), byte(chars))
 		for _, r := range a {
 			dst = append(dst, byte(r))
 		}
-		return dst, nil
+		return dst
 	}
 	if n <= 255 {
-		return append(append(dst, tagSmallAtomUTF8, byte(n)), a...), nil
+		return append(append(dst, tagSmallAtomUTF8, byte(n)), a...)
 	}
-	return append(append(dst, tagAtomUTF8, byte(n>>8), byte(n)), a...), nil
+	return append(append(dst, tagAtomUTF8, byte(n>>8), byte(n)), a...)
 }
 
 func checkAtom(a Atom) error {
@@ -328,46 +422,27 @@ func appendCharlist(dst []byte, s Charlist) []byte {
 	return append(dst, tagNil)
 }
 
-func (e *Encoder) improper(dst []byte, l ImproperList, depth int) ([]byte, error) {
+func (s *encoding) improper(dst []byte, l ImproperList, depth int) []byte {
 	if len(l.Elems) > 0 {
 		dst = appendLen32(dst, tagList, len(l.Elems))
 	}
-	dst, err := e.terms(dst, l.Elems, depth)
-	if err != nil {
-		return dst, err
+	if dst = s.terms(dst, l.Elems, depth); dst == nil {
+		return nil
 	}
-	return e.term(dst, l.Tail, depth+1)
+	return s.term(dst, l.Tail, depth+1)
 }
 
-func (e *Encoder) mapTerm(dst []byte, m Map, depth int) ([]byte, error) {
-	if depth++; depth > maxEncodeDepth {
-		return dst, errEncodeDepth
+func (s *encoding) bitstring(dst []byte, v Bitstring) []byte {
+	n := len(v.Bytes)
+	if v.Bits > 8 || n == 0 && v.Bits != 0 {
+		return s.fail(&ValueError{What: "bitstring", Reason: fmt.Sprintf("%d bytes with %d bits in the last", n, v.Bits)})
 	}
-	dst = appendLen32(dst, tagMap, len(m))
-	var err error
-	for i := range m {
-		p := &m[i]
-		if dst, err = e.term(dst, p.Key, depth); err != nil {
-			return dst, err
-		}
-		if dst, err = e.term(dst, p.Value, depth); err != nil {
-			return dst, err
-		}
+	if v.Bits == 0 || v.Bits == 8 {
+		return append(appendLen32(dst, tagBinary, n), v.Bytes...)
 	}
-	return dst, nil
-}
-
-func appendBitstring(dst []byte, s Bitstring) ([]byte, error) {
-	n := len(s.Bytes)
-	if s.Bits == 0 || s.Bits >= 8 || n == 0 {
-		if s.Bits > 8 || n == 0 && s.Bits != 0 {
-			return dst, &ValueError{What: "bitstring", Reason: fmt.Sprintf("%d bytes with %d bits in the last", n, s.Bits)}
-		}
-		return append(appendLen32(dst, tagBinary, n), s.Bytes...), nil
-	}
-	dst = append(appendLen32(dst, tagBitBinary, n), s.Bits)
-	dst = append(dst, s.Bytes[:n-1]...)
-	return append(dst, s.Bytes[n-1]&^(0xFF>>s.Bits)), nil
+	dst = append(appendLen32(dst, tagBitBinary, n), v.Bits)
+	dst = append(dst, v.Bytes[:n-1]...)
+	return append(dst, v.Bytes[n-1]&^(0xFF>>v.Bits))
 }
 
 func appendPidWords(dst []byte, p Pid) []byte {
@@ -379,48 +454,52 @@ func appendPidWords(dst []byte, p Pid) []byte {
 // maxV3Port is the largest port number that NEW_PORT_EXT holds.
 const maxV3Port = 1<<28 - 1
 
-func (e *Encoder) port(dst []byte, p Port) ([]byte, error) {
-	if e.LegacyPorts && p.ID <= maxV3Port {
-		dst, err := e.atom(append(dst, tagNewPort), p.Node)
-		return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(dst, uint32(p.ID)), p.Creation), err
+func (s *encoding) port(dst []byte, p Port) []byte {
+	tag := byte(tagV4Port)
+	if s.LegacyPorts && p.ID <= maxV3Port {
+		tag = tagNewPort
 	}
-	dst, err := e.atom(append(dst, tagV4Port), p.Node)
-	dst = binary.BigEndian.AppendUint64(dst, p.ID)
-	return binary.BigEndian.AppendUint32(dst, p.Creation), err
+	if dst = s.atom(append(dst, tag), p.Node); dst == nil {
+		return nil
+	}
+	if tag == tagV4Port {
+		dst = binary.BigEndian.AppendUint64(dst, p.ID)
+	} else {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(p.ID))
+	}
+	return binary.BigEndian.AppendUint32(dst, p.Creation)
 }
 
-func (e *Encoder) ref(dst []byte, r Ref) ([]byte, error) {
+func (s *encoding) ref(dst []byte, r Ref) []byte {
 	if int(r.Len) > len(r.ID) {
-		return dst, &ValueError{What: "reference", Reason: fmt.Sprintf("%d words", r.Len)}
+		return s.fail(&ValueError{What: "reference", Reason: fmt.Sprintf("%d words", r.Len)})
 	}
-	dst, err := e.atom(append(dst, tagNewerReference, 0, r.Len), r.Node)
-	if err != nil {
-		return dst, err
+	if dst = s.atom(append(dst, tagNewerReference, 0, r.Len), r.Node); dst == nil {
+		return nil
 	}
 	dst = binary.BigEndian.AppendUint32(dst, r.Creation)
 	for _, w := range r.ID[:r.Len] {
 		dst = binary.BigEndian.AppendUint32(dst, w)
 	}
-	return dst, nil
+	return dst
 }
 
-func (e *Encoder) export(dst []byte, x Export) ([]byte, error) {
-	dst, err := e.atom(append(dst, tagExport), x.Module)
-	if err != nil {
-		return dst, err
+func (s *encoding) export(dst []byte, x Export) []byte {
+	if dst = s.atom(append(dst, tagExport), x.Module); dst == nil {
+		return nil
 	}
-	if dst, err = e.atom(dst, x.Function); err != nil {
-		return dst, err
+	if dst = s.atom(dst, x.Function); dst == nil {
+		return nil
 	}
-	return append(dst, tagSmallInteger, x.Arity), nil
+	return append(dst, tagSmallInteger, x.Arity)
 }
 
-func (e *Encoder) fun(dst []byte, f *Fun, depth int) ([]byte, error) {
+func (s *encoding) fun(dst []byte, f *Fun, depth int) []byte {
 	if f == nil {
-		return dst, &UnsupportedTypeError{}
+		return s.fail(&UnsupportedTypeError{})
 	}
 	if !isInteger(f.OldIndex) || !isInteger(f.OldUniq) {
-		return dst, &ValueError{What: "fun", Reason: "OldIndex and OldUniq must be integers"}
+		return s.fail(&ValueError{What: "fun", Reason: "OldIndex and OldUniq must be integers"})
 	}
 	dst = append(dst, tagNewFun)
 	start := len(dst)
@@ -428,23 +507,22 @@ func (e *Encoder) fun(dst []byte, f *Fun, depth int) ([]byte, error) {
 	dst = append(dst, f.Uniq[:]...)
 	dst = binary.BigEndian.AppendUint32(dst, f.Index)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(f.Free)))
-	dst, err := e.atom(dst, f.Module)
-	if err != nil {
-		return dst, err
+	if dst = s.atom(dst, f.Module); dst == nil {
+		return nil
 	}
 	for _, t := range [...]Term{f.OldIndex, f.OldUniq} {
-		if dst, err = e.term(dst, t, depth); err != nil {
-			return dst, err
+		if dst = s.term(dst, t, depth); dst == nil {
+			return nil
 		}
 	}
-	if dst, err = e.atom(append(dst, tagNewPid), f.Creator.Node); err != nil {
-		return dst, err
+	if dst = s.atom(append(dst, tagNewPid), f.Creator.Node); dst == nil {
+		return nil
 	}
-	if dst, err = e.terms(appendPidWords(dst, f.Creator), f.Free, depth); err != nil {
-		return dst, err
+	if dst = s.terms(appendPidWords(dst, f.Creator), f.Free, depth); dst == nil {
+		return nil
 	}
 	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start))
-	return dst, nil
+	return dst
 }
 
 func isInteger(t Term) bool {
@@ -456,32 +534,31 @@ func isInteger(t Term) bool {
 }
 
 // record appends RECORD_EXT: count u32 | flags u8 | module | name | count field names | count values.
-func (e *Encoder) record(dst []byte, r *Record, depth int) ([]byte, error) {
+func (s *encoding) record(dst []byte, r *Record, depth int) []byte {
 	if r == nil {
-		return dst, &UnsupportedTypeError{}
+		return s.fail(&UnsupportedTypeError{})
 	}
 	dst = append(appendLen32(dst, tagRecord, len(r.Fields)), recordFlags(r))
-	dst, err := e.atom(dst, r.Module)
-	if err != nil {
-		return dst, err
+	if dst = s.atom(dst, r.Module); dst == nil {
+		return nil
 	}
-	if dst, err = e.atom(dst, r.Name); err != nil {
-		return dst, err
+	if dst = s.atom(dst, r.Name); dst == nil {
+		return nil
 	}
 	for i := range r.Fields {
-		if dst, err = e.atom(dst, r.Fields[i].Name); err != nil {
-			return dst, err
+		if dst = s.atom(dst, r.Fields[i].Name); dst == nil {
+			return nil
 		}
 	}
 	if depth++; depth > maxEncodeDepth {
-		return dst, errEncodeDepth
+		return s.fail(errEncodeDepth)
 	}
 	for i := range r.Fields {
-		if dst, err = e.term(dst, r.Fields[i].Value, depth); err != nil {
-			return dst, err
+		if dst = s.term(dst, r.Fields[i].Value, depth); dst == nil {
+			return nil
 		}
 	}
-	return dst, nil
+	return dst
 }
 
 func recordFlags(r *Record) byte {
