@@ -161,8 +161,8 @@ func (p *currentParser) setText(key, s string, at int) error {
 	case "signature":
 		p.cur.Signature = s
 	case "sha256":
-		if b, err := hex.DecodeString(s); err != nil || len(b) != sha256.Size {
-			return p.errorf(at, "\"sha256\" must be 64 hexadecimal digits, not %s", quoteCut(s))
+		if err := checkSum(s); err != nil {
+			return p.errorf(at, "\"sha256\" %v", err)
 		}
 		p.cur.SHA256 = strings.ToLower(s)
 	}
@@ -189,6 +189,14 @@ func (p *currentParser) setPreCommands(value json.RawMessage, at int) error {
 		commands = append(commands, *s)
 	}
 	p.cur.PreCommands = commands
+	return nil
+}
+
+// checkSum says whether s can be a sha256 in text.
+func checkSum(s string) error {
+	if b, err := hex.DecodeString(s); err != nil || len(b) != sha256.Size {
+		return fmt.Errorf("must be 64 hexadecimal digits, not %s", quoteCut(s))
+	}
 	return nil
 }
 

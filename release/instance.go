@@ -199,7 +199,7 @@ func readMark(dir string) (mark, error) {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return mark{}, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	if err := errors.Join(CheckName(m.Release.App), CheckVersion(m.Release.Version)); err != nil {
+	if err := errors.Join(CheckName(m.Release.App), CheckVersion(m.Release.Version), checkSum(m.Release.SHA256)); err != nil {
 		return mark{}, fmt.Errorf("%s: %w", f.Name(), err)
 	}
 	return m, nil
@@ -256,7 +256,7 @@ func (s *Store) switchFolder(app, instance string) error {
 // exchange swaps new and current.
 func (s *Store) exchange(dir string) error {
 	fresh, current := filepath.Join(dir, newDir), filepath.Join(dir, currentDir)
-	err := renameExchange(fresh, current)
+	err := s.exchangeDirs(fresh, current)
 	if err == nil || !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}

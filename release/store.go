@@ -23,6 +23,10 @@ type StoreConfig struct {
 	Limits  Limits
 	Reserve int64        // bytes of disk that fetching and unpacking leave free; 0: 64 MiB, negative: none
 	Log     *slog.Logger // nil: discard
+
+	// for tests
+	step     func(string)                   // told of each step that writes, before it
+	exchange func(newDir, cur string) error // instead of renameExchange
 }
 
 const defaultReserve = 64 << 20
@@ -35,8 +39,10 @@ type Store struct {
 	reserve int64
 	log     *slog.Logger
 	lock    *os.File
-	reflink bool         // the file system can share blocks between files
-	step    func(string) // told of each step that writes, before it; for tests, else nil
+	reflink bool // the file system can share blocks between files
+
+	step         func(string)
+	exchangeDirs func(newDir, cur string) error
 
 	mu      sync.Mutex
 	closed  bool
@@ -89,9 +95,15 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 		flights: make(map[flightKey]*flight),
 		folders: make(map[string]*folderLock),
 		apps:    make(map[string]*appLocks),
+
+		step:         cfg.step,
+		exchangeDirs: cfg.exchange,
 	}
 	if s.reserve == 0 {
 		s.reserve = defaultReserve
+	}
+	if s.exchangeDirs == nil {
+		s.exchangeDirs = renameExchange
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -141,7 +153,8 @@ func (s *Store) Close() error {
 	}
 	s.mu.Unlock()
 	s.running.Wait()
-	return s.lock.Close()
+	// A process that is being started at this moment has the lock's file open too, until it executes its program.
+	return errors.Join(os.NewSyscallError("flock", unix.Flock(int(s.lock.Fd()), unix.LOCK_UN)), s.lock.Close())
 }
 
 // appLocks order what happens to the releases of an app. There are as many as there are apps.
