@@ -63,7 +63,7 @@ func ctx(t testing.TB) context.Context {
 	return c
 }
 
-func name(e *nodetest.Erl) node.Name {
+func nameOf(e *nodetest.Erl) node.Name {
 	n, err := node.ParseName(e.Name)
 	if err != nil {
 		panic(err)
@@ -95,7 +95,7 @@ func TestOTP_Ping(t *testing.T) {
 			t.Errorf("nodes = %s, want us hidden", got)
 		}
 		peers := n.Peers()
-		if len(peers) != 1 || peers[0].Name != name(e) || !peers[0].Inbound || peers[0].Hidden {
+		if len(peers) != 1 || peers[0].Name != nameOf(e) || !peers[0].Inbound || peers[0].Hidden {
 			t.Errorf("Peers() = %+v", peers)
 		}
 	})
@@ -103,7 +103,7 @@ func TestOTP_Ping(t *testing.T) {
 
 func TestOTP_CallOut(t *testing.T) {
 	eachOTP(t, func(t *testing.T, n *node.Node, e *nodetest.Erl) {
-		v, err := n.Call(ctx(t), name(e), "lists", "reverse", etf.List{1, 2, etf.Atom("x")})
+		v, err := n.Call(ctx(t), nameOf(e), "lists", "reverse", etf.List{1, 2, etf.Atom("x")})
 		if err != nil || !etf.Equal(v, etf.List{etf.Atom("x"), 2, 1}) {
 			t.Errorf("lists:reverse = %v, %v", v, err)
 		}
@@ -114,28 +114,28 @@ func TestOTP_CallOut(t *testing.T) {
 		}{
 			{"throw", node.ClassThrow, "{a,b}"}, {"exit", node.ClassExit, "{a,b}"}, {"error", node.ClassError, "{a,b}"},
 		} {
-			_, err := n.Call(ctx(t), name(e), "erlang", c.fun, etf.Tuple{etf.Atom("a"), etf.Atom("b")})
+			_, err := n.Call(ctx(t), nameOf(e), "erlang", c.fun, etf.Tuple{etf.Atom("a"), etf.Atom("b")})
 			var ce *node.CallError
 			if !errors.As(err, &ce) || ce.Class != c.class || etf.Format(ce.Reason) != c.reason {
 				t.Errorf("erlang:%s = %v", c.fun, err)
 			}
 		}
-		_, err = n.Call(ctx(t), name(e), "no_such", "fun", 1)
+		_, err = n.Call(ctx(t), nameOf(e), "no_such", "fun", 1)
 		var ce *node.CallError
 		if !errors.As(err, &ce) || ce.Class != node.ClassError || ce.Reason != etf.Term(etf.Atom("undef")) || ce.Stack == nil {
 			t.Errorf("undef = %v", err)
 		}
 		short, cancel := context.WithTimeout(ctx(t), 50*time.Millisecond)
 		defer cancel()
-		if _, err := n.Call(short, name(e), "timer", "sleep", etf.Atom("infinity")); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := n.Call(short, nameOf(e), "timer", "sleep", etf.Atom("infinity")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("sleep = %v", err)
 		}
 		var out strings.Builder
-		_, err = n.Call(node.WithOutput(ctx(t), &out), name(e), "io", "format", "~p ~s~n", etf.List{etf.Tuple{1, 2}, "ho"})
+		_, err = n.Call(node.WithOutput(ctx(t), &out), nameOf(e), "io", "format", "~p ~s~n", etf.List{etf.Tuple{1, 2}, "ho"})
 		if err != nil || out.String() != "{1,2} ho\n" {
 			t.Errorf("output = %q, %v", out.String(), err)
 		}
-		if _, err = n.Call(ctx(t), name(e), "io", "format", "nobody hears ~p~n", etf.List{1}); err != nil {
+		if _, err = n.Call(ctx(t), nameOf(e), "io", "format", "nobody hears ~p~n", etf.List{1}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -144,7 +144,7 @@ func TestOTP_CallOut(t *testing.T) {
 func TestOTP_CallIn(t *testing.T) {
 	eachOTP(t, func(t *testing.T, n *node.Node, e *nodetest.Erl) {
 		n.HandleFunc("calc", "add", 2, func(_ context.Context, info node.CallInfo, args []etf.Term) (etf.Term, error) {
-			if info.Peer != name(e) {
+			if info.Peer != nameOf(e) {
 				return nil, fmt.Errorf("peer %v", info.Peer)
 			}
 			return args[0].(int64) + args[1].(int64), nil
@@ -159,7 +159,7 @@ func TestOTP_CallIn(t *testing.T) {
 			"erpc:call(keeper@localhost, calc, add, [40, 2])":                                                                     "42",
 			"rpc:call(keeper@localhost, calc, add, [40, 2])":                                                                      "42",
 			"rpc:block_call(keeper@localhost, calc, add, [40, 2])":                                                                "42",
-			"rpc:multicall([keeper@localhost], calc, add, [40, 2])":                                                               "{[42],[]}",
+			"rpc:multicall([keeper@localhost], calc, add, [400, 2])":                                                              "{[402],[]}",
 			"rpc:yield(rpc:async_call(keeper@localhost,calc,add,[1,2]))":                                                          "3",
 			"rpc:cast(keeper@localhost, calc, add, [1,2])":                                                                        "true",
 			"catch erpc:call(keeper@localhost, calc, raise, [throw, x])":                                                          "x",
