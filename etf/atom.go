@@ -11,25 +11,30 @@ const maxAtomChars = 255
 // atomSlots is the size of a Decoder's table of seen atoms.
 const atomSlots = 1 << 9
 
-// atomTable maps the bytes of atoms to boxed Atoms. It is direct-mapped: a new atom drives out the one in its slot, so
-// that no peer can make it grow.
-type atomTable [atomSlots]struct {
+// atomTable maps the bytes of atoms to boxed Atoms. A name has four places; a new atom drives out the oldest of the four
+// there, so that no peer can make the table grow.
+type atomTable [atomSlots / 4][4]atomEntry
+
+type atomEntry struct {
 	name  Atom
-	boxed Term
+	boxed Term // nil in an empty entry
 }
 
 // intern returns the boxed atom of UTF-8 name, false if name is no atom.
 func (t *atomTable) intern(name []byte) (Term, bool) {
-	e := &t[atomHash(name)%atomSlots]
-	if string(name) == string(e.name) && e.boxed != nil {
-		return e.boxed, true
+	set := &t[atomHash(name)%(atomSlots/4)]
+	for i := range set {
+		if e := &set[i]; string(name) == string(e.name) && e.boxed != nil {
+			return e.boxed, true
+		}
 	}
 	if !validAtom(name) {
 		return nil, false
 	}
-	e.name = Atom(name)
-	e.boxed = e.name
-	return e.boxed, true
+	copy(set[1:], set[:3])
+	a := Atom(name)
+	set[0] = atomEntry{name: a, boxed: a}
+	return set[0].boxed, true
 }
 
 // atomHash spreads names over the slots; it looks at the length and up to eight bytes at either end.

@@ -43,6 +43,9 @@ var smallInts = func() *[maxSmall - minSmall + 1]int64 {
 	return &a
 }()
 
+// smallInt boxes a v from minSmall to maxSmall.
+func smallInt(v int64) Term { return box(int64Type, unsafe.Pointer(&smallInts[v-minSmall])) }
+
 var (
 	emptyList  Term = List{}
 	emptyTuple Term = Tuple{}
@@ -85,6 +88,7 @@ type slabs struct {
 	lists     slab[List]
 	binaries  slab[Binary]
 	charlists slab[Charlist]
+	text      slab[byte] // of charlists
 	maps      slab[Map]
 	pids      slab[Pid]
 	refs      slab[Ref]
@@ -92,7 +96,7 @@ type slabs struct {
 
 func (s *slabs) int(v int64) Term {
 	if minSmall <= v && v <= maxSmall {
-		return box(int64Type, unsafe.Pointer(&smallInts[v-minSmall]))
+		return smallInt(v)
 	}
 	p := s.ints.one(s.chunk)
 	*p = v
@@ -125,7 +129,9 @@ func (s *slabs) binary(v []byte) Term {
 
 func (s *slabs) charlist(v []byte) Term {
 	p := s.charlists.one(s.chunk)
-	*p = Charlist(v)
+	text := s.text.many(len(v), 8*s.chunk)
+	copy(text, v)
+	*p = Charlist(unsafe.String(unsafe.SliceData(text), len(text)))
 	return box(charlistType, unsafe.Pointer(p))
 }
 

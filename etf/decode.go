@@ -141,7 +141,7 @@ func (d *Decoder) term(b []byte, p, after, depth int) (Term, int) {
 		if p+2 > len(b) {
 			return d.fail(p, tag, ErrTruncated)
 		}
-		return d.slabs.int(int64(b[p+1])), p + 2
+		return smallInt(int64(b[p+1])), p + 2
 	case tagInteger:
 		if p+5 > len(b) {
 			return d.fail(p, tag, ErrTruncated)
@@ -250,11 +250,23 @@ func (d *Decoder) tuple(b []byte, start, p, n, after, depth int) (Term, int) {
 	return d.slabs.tuple(elems), p
 }
 
-// elems fills out with the terms at b[p:].
+// elems fills out with the terms at b[p:]. Integers and references to atoms seen before are read in place.
 func (d *Decoder) elems(b []byte, p int, out []Term, after, depth int) int {
 	after += len(out)
 	for i := range out {
 		after--
+		if p+5 <= len(b) {
+			switch b[p] {
+			case tagSmallInteger:
+				out[i] = smallInt(int64(b[p+1]))
+				p += 2
+				continue
+			case tagInteger:
+				out[i] = d.slabs.int(int64(int32(binary.BigEndian.Uint32(b[p+1:]))))
+				p += 5
+				continue
+			}
+		}
 		if out[i], p = d.term(b, p, after, depth); p < 0 {
 			return -1
 		}
