@@ -60,7 +60,7 @@ func (s *System) instanceCrashed(rec state.Instance, id process.Identity, e proc
 ) (crashed, error) {
 	stdout, stderr := s.logFiles(rec.App, rec.Name)
 	dump := filepath.Join(s.cfg.Releases.InstanceDir(rec.App, rec.Name), "current", "erl_crash.dump")
-	slogan := applog.CrashSlogan(rec.StartedAt, dump, stdout, stderr)
+	slogan := applog.CrashSlogan(rec.StartedAt, dump, rec.Logs...)
 	tail := tailOf(stdout, stderr)
 	why := e.String()
 	if away {

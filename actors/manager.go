@@ -215,7 +215,7 @@ func (m *manager) pass() error {
 	}
 	plan := reconcile(w, p.observed())
 	if p.dep == nil {
-		if plan.idle() || p.app.Halted != "" {
+		if !plan.differs || p.app.Halted != "" {
 			return nil
 		}
 		return m.open(p, rel, plan)

@@ -50,6 +50,7 @@ type observed struct {
 type plan struct {
 	start    []planStart
 	stop     []string
+	differs  bool     // what is there is not what is wanted, even if nothing can be done about it just now
 	complete bool     // all replicas are filled by the right instances, and nothing else is left
 	waiting  []string // those of the right instances that do not serve (yet)
 }
@@ -91,6 +92,7 @@ func reconcile(w wanted, have []observed) plan {
 		}
 	}
 	leaving := len(have) - len(match) - len(old)
+	p.differs = len(old) > 0 || len(match) != w.replicas
 
 	// More than enough of the right ones: those outside the slots go first, then those that do not serve, then high slots.
 	slices.SortFunc(match, func(a, b observed) int {

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/applog"
 	"github.com/beamkeeper/beamkeeper/internal/launch"
 	"github.com/beamkeeper/beamkeeper/internal/process"
 	"github.com/beamkeeper/beamkeeper/internal/state"
@@ -70,7 +69,7 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 		return started{}, err
 	}
 	stdout, stderr := s.logFiles(rec.App, rec.Name)
-	at := time.Now()
+	at, marks := time.Now(), []applog.Mark{applog.End(stdout), applog.End(stderr)}
 	p, err := s.reg.start(rec.Name, func() (*process.Process, error) {
 		return process.Start(process.Command{
 			Path: plan.Path, Args: plan.Args, Env: plan.Env, Dir: plan.Dir, User: plan.User, Stdout: stdout, Stderr: stderr,
@@ -88,6 +87,7 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 		}
 		r.Process, r.StartedAt, r.Ready, r.RetryAt = p.Identity(), at.UTC(), false, time.Time{}
 		r.Ports, r.SHA256, r.OTPRelease = plan.Ports, sha, ""
+		r.Logs = marks
 		now = r
 		return tx.PutInstance(r)
 	})
@@ -143,21 +143,11 @@ func ownerOf(name string) (*release.Owner, error) {
 	if name == "" {
 		return nil, nil
 	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		if u, err = user.LookupId(name); err != nil {
-			return nil, fmt.Errorf("actors: no OS user %q", name)
-		}
-	}
-	uid, err := strconv.Atoi(u.Uid)
+	account, err := process.LookupAccount(name)
 	if err != nil {
 		return nil, err
 	}
-	gid, err := strconv.Atoi(u.Gid)
-	if err != nil {
-		return nil, err
-	}
-	return &release.Owner{UID: uid, GID: gid}, nil
+	return &release.Owner{UID: int(account.UID), GID: int(account.GID)}, nil
 }
 
 // launchSpec describes the instance to package launch.

@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/applog"
 	"github.com/beamkeeper/beamkeeper/internal/process"
 )
 
@@ -76,6 +77,7 @@ type Instance struct {
 	// The OS process. The zero Process when none was started or its end was seen.
 	Process    process.Identity `json:"process"`
 	StartedAt  time.Time        `json:"started_at"`
+	Logs       []applog.Mark    `json:"logs,omitempty"`  // where its log files ended when it was started
 	Ready      bool             `json:"ready,omitempty"` // this OS process was ready once
 	OTPRelease string           `json:"otp_release,omitempty"`
 
