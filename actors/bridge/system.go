@@ -12,11 +12,18 @@ import (
 	"ergo.services/ergo"
 	"ergo.services/ergo/gen"
 	ergonode "ergo.services/ergo/node"
+
+	"github.com/beamkeeper/beamkeeper/etf"
+	"github.com/beamkeeper/beamkeeper/node"
 )
 
 // Options says what Start starts. The zero value is a local actor system without a cluster.
 type Options struct {
-	// Name is the Ergo node's name, alive@host. Empty means "beamkeeper@localhost".
+	// Node joins the actors to the cluster: its name becomes the Ergo node's. Give it before Node.Start, so that no
+	// peer finds it without its actors, and to one Start only. It stays its owner's to start and close; close it
+	// after Stop. Nil: no cluster.
+	Node *node.Node
+	// Name is the Ergo node's name, alive@host, when there is no Node. Empty means "beamkeeper@localhost".
 	Name string
 	// Logger receives everything the actor system logs. Nil means slog.Default().
 	Logger *slog.Logger
@@ -27,24 +34,53 @@ type Options struct {
 
 // System is a running Ergo node.
 type System struct {
-	ergo gen.Node
-	log  *slog.Logger
-	stop sync.Once
-	done chan struct{}
+	// Fixed after Start.
+	ergo      gen.Node
+	core      gen.Core // the same
+	log       *slog.Logger
+	node      *node.Node // nil without a cluster
+	name      gen.Atom
+	localPeer gen.Atom // as whose Ergo sees the processes of node that are not actors
+	watcher   gen.PID  // whom Ergo tells of the end of actors
+	corep     *process // stands for the Ergo node itself
+	tags      *tagTable
+	ctx       context.Context // for what an actor may wait for; ends with Stop
+	cancel    context.CancelFunc
+	leave     func() // ends the subscription to node events
+
+	stop    sync.Once
+	done    chan struct{}
+	workers sync.WaitGroup
+
+	mu       sync.Mutex
+	procs    map[uint64]*process      // by the number of the actor
+	conns    map[gen.Atom]*connection // registered with Ergo
+	meetings map[int]rendezvous       // by port
+	dialing  map[node.Name]bool
 }
 
-// Start starts an Ergo node inside this process. It opens no port, prints no banner, reports nothing to anybody,
-// leaves the process's signal handlers alone and never ends the process.
+// Start starts an Ergo node inside this process. It opens no port for others, prints no banner, reports nothing to
+// anybody, leaves the process's signal handlers alone and never ends the process.
 //
 // Errors: ctx.Err() if ctx ends first, otherwise Ergo's own reason.
 func Start(ctx context.Context, o Options) (*System, error) {
 	if o.Name == "" {
 		o.Name = "beamkeeper@localhost"
 	}
+	if o.Node != nil {
+		o.Name = o.Node.Name().String()
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &System{log: o.Logger, done: make(chan struct{})}
+	s := &System{
+		log: o.Logger, node: o.Node, name: gen.Atom(o.Name), localPeer: gen.Atom("local:" + o.Name),
+		leave: func() {}, done: make(chan struct{}),
+		procs: make(map[uint64]*process), conns: make(map[gen.Atom]*connection),
+		meetings: make(map[int]rendezvous), dialing: make(map[node.Name]bool),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.watcher = gen.PID{Node: s.localPeer, ID: 1}
 
 	var opts gen.NodeOptions
 	// Ergo ends the process with os.Exit(1) when a shutdown takes longer than this. Stop has its own limit.
@@ -54,24 +90,87 @@ func Start(ctx context.Context, o Options) (*System, error) {
 	opts.Log.DefaultLogger.DisableBanner = true
 	opts.Log.Loggers = []gen.Logger{{Name: "slog", Logger: slogLogger{log: o.Logger}}}
 	opts.Network.Mode = gen.NetworkModeDisabled
-
-	n, err := startErgo(ctx, gen.Atom(o.Name), opts)
+	if s.node != nil {
+		opts.Network.Mode = gen.NetworkModeHidden // no acceptor, no port
+		opts.Network.Registrar = registrar{sys: s}
+		opts.Network.Cookie = "cookies are package node's" // an empty one is a warning
+	}
+	n, err := startErgo(ctx, s.name, opts)
 	if err != nil {
+		s.cancel()
 		return nil, fmt.Errorf("bridge: start %q: %w", o.Name, err)
 	}
 	s.ergo = n
+	if s.node == nil {
+		return s, nil
+	}
+	if err := s.join(); err != nil {
+		s.cancel()
+		n.StopForce()
+		return nil, fmt.Errorf("bridge: join %q: %w", o.Name, err)
+	}
 	return s, nil
+}
+
+// join connects Ergo and the node.
+func (s *System) join() error {
+	core, ok := s.ergo.(gen.Core)
+	if !ok {
+		return errors.New("this version of Ergo hides its core")
+	}
+	s.core = core
+	s.tags = newTagTable(s.name, s.ergo.Creation())
+	s.ergo.SetEnv(envSystem, s)
+	s.ergo.Network().RegisterHandshake(handshake{sys: s})
+	s.ergo.Network().RegisterProto(proto{sys: s})
+	corep, err := s.newProcess(s.ergo.PID(), true)
+	if err != nil {
+		return err
+	}
+	s.corep = corep
+	corep.monitors = make(map[node.Dest]etf.Ref)
+	if err := s.adopt(s.localPeer); err != nil {
+		return err
+	}
+	s.node.SetRouter(router{sys: s})
+	s.node.HandleFunc("erlang", "whereis", 1, s.whereis)
+	s.leave = s.node.Subscribe(s.nodeEvent)
+	return nil
+}
+
+// whereis answers erlang:whereis/1 for actors and processes of the node, so that a peer can link to a name.
+func (s *System) whereis(_ context.Context, _ node.CallInfo, args []etf.Term) (etf.Term, error) {
+	name, ok := args[0].(etf.Atom)
+	if !ok {
+		return nil, &node.CallError{Class: node.ClassError, Reason: etf.Atom("badarg"), Stack: etf.List{}}
+	}
+	if p := s.node.Whereis(name); p != nil {
+		return p.Pid(), nil
+	}
+	if p := (router{sys: s}).RouteName(name); p != nil {
+		return p.Pid(), nil
+	}
+	return etf.Atom("undefined"), nil
 }
 
 // Ergo is the node on which actors are spawned.
 func (s *System) Ergo() gen.Node { return s.ergo }
 
+// Node is the distribution node of the actors, nil without a cluster.
+func (s *System) Node() *node.Node { return s.node }
+
 // Stop ends all actors with the reason shutdown and waits until they are gone. When ctx ends first the rest are
-// killed and Stop returns ctx.Err(). A second call waits for the first.
+// killed and Stop returns ctx.Err(); what waits for a peer is told to give up. A second call waits for the first.
 func (s *System) Stop(ctx context.Context) error {
 	s.stop.Do(func() {
 		go func() {
 			s.ergo.Stop()
+			s.leave()
+			s.cancel()
+			s.workers.Wait()
+			if s.corep != nil {
+				s.corep.end(gen.TerminateReasonShutdown)
+			}
 			close(s.done)
 		}()
 	})
@@ -79,6 +178,7 @@ func (s *System) Stop(ctx context.Context) error {
 	case <-s.done:
 		return nil
 	case <-ctx.Done():
+		s.cancel()
 		s.ergo.StopForce()
 		return ctx.Err()
 	}

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -75,5 +78,75 @@ func eventually(t *testing.T, what string, cond func() bool) {
 			t.Fatalf("waited 20 s for %s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// Ergo catches SIGTERM and resets the handlers of the whole process, unless it is kept from it.
+func TestStart_LeavesSignalsAlone(t *testing.T) {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGTERM)
+	defer signal.Stop(ch)
+	s, err := Start(t.Context(), Options{Name: "signals@localhost", Logger: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-ch:
+		case <-time.After(patience):
+			t.Fatal("SIGTERM did not arrive")
+		}
+	}
+	if !s.Ergo().IsAlive() {
+		t.Error("SIGTERM stopped the actors")
+	}
+	if pids, err := s.Ergo().ProcessList(); err != nil || len(pids) != 0 {
+		t.Errorf("processes of a fresh system: %v, %v, want none (no usage reports)", pids, err)
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hanger does not end when told.
+type hanger struct {
+	act.Actor
+	in, hang chan struct{}
+}
+
+func (h *hanger) HandleMessage(gen.PID, any) error {
+	close(h.in)
+	<-h.hang
+	return nil
+}
+
+func TestStop_GivesUpWithItsContext(t *testing.T) {
+	t.Parallel()
+	s, err := Start(t.Context(), Options{Name: "hang@localhost", Logger: testLog(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, hang := make(chan struct{}), make(chan struct{})
+	pid, err := s.Ergo().Spawn(func() gen.ProcessBehavior { return &hanger{in: in, hang: hang} }, gen.ProcessOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ergo().Send(pid, 1); err != nil {
+		t.Fatal(err)
+	}
+	<-in
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := s.Stop(ctx); err != context.DeadlineExceeded {
+		t.Errorf("Stop = %v, want the context's error", err)
+	}
+	close(hang)
+	select {
+	case <-s.Done():
+	case <-time.After(patience):
+		t.Error("the killed actor did not end")
 	}
 }
