@@ -67,7 +67,11 @@ func (h *handshaker) accept(rw io.ReadWriter, mark func(peer Name, flags Flags) 
 
 	cookie := h.cookie(peer)
 	ours := h.challenge()
-	if err := h.send(rw, &challengeMsg{flags: h.flags, challenge: ours, creation: h.creation, name: h.self.String()}); err != nil {
+	flags := h.flags
+	if v.status == statusNamed {
+		flags |= FlagNameMe // the initiator wants it confirmed (dist_util of OTP 25 to 29)
+	}
+	if err := h.send(rw, &challengeMsg{flags: flags, challenge: ours, creation: h.creation, name: h.self.String()}); err != nil {
 		return fail("challenge", err)
 	}
 	var reply replyMsg
