@@ -100,6 +100,9 @@ func TestStart_LeavesSignalsAlone(t *testing.T) {
 			t.Fatal("SIGTERM did not arrive")
 		}
 	}
+	if spool := s.Ergo().Cron().Info().Spool; len(spool) != 1 {
+		t.Errorf("cron's queue is %v, want the job of cronStart", spool)
+	}
 	if !s.Ergo().IsAlive() {
 		t.Error("SIGTERM stopped the actors")
 	}
