@@ -66,6 +66,22 @@ func TestListenUnix_ReplacesOnlyAStaleSocket(t *testing.T) {
 	}
 }
 
+func TestListenUnix_LeavesASocketOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "s.sock")
+	other, err := net.ListenPacket("unixgram", path) // refuses a stream, but somebody has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := web.ListenUnix(path); !errors.Is(err, syscall.EPROTOTYPE) {
+		t.Errorf("err = %v, want EPROTOTYPE", err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestListenUnix_RefusesALongPath(t *testing.T) {
 	t.Parallel()
 	if _, err := web.ListenUnix("/tmp/" + strings.Repeat("x", 120)); err == nil || !strings.Contains(err.Error(), "longer than 107 bytes") {

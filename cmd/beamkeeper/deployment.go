@@ -39,7 +39,7 @@ func (c *cli) deploymentListCommand() *cobra.Command {
 		t := newTable(c.out)
 		t.row("ID", "APP", "FROM", "TO", "KIND", "BY", "BEGUN", "TOOK", "OUTCOME")
 		for _, d := range ds {
-			t.row(d.ID, d.App, or(d.From, "-"), d.To, d.Kind, d.Trigger, stamp(d.StartedAt), elapsed(d)[min(2, len(elapsed(d))):], d.Outcome)
+			t.row(d.ID, d.App, or(d.From, "-"), d.To, d.Kind, d.Trigger, stamp(d.StartedAt), took(d), d.Outcome)
 		}
 		return t.flush()
 	}
@@ -105,19 +105,15 @@ func deploymentLine(d api.Deployment) string {
 		move = d.From + " → " + d.To
 	}
 	s := fmt.Sprintf("deployment %s of %s %s", d.ID, d.App, move)
-	took := ""
-	if !d.StartedAt.IsZero() {
-		took = elapsed(d)[2:]
-	}
 	switch d.Outcome {
 	case api.DeploymentRunning:
-		return fmt.Sprintf("%s is under way for %s", s, took)
+		return fmt.Sprintf("%s is under way for %s", s, took(d))
 	case api.DeploymentSucceeded:
-		return fmt.Sprintf("%s succeeded in %s", s, took)
+		return fmt.Sprintf("%s succeeded in %s", s, took(d))
 	case api.DeploymentFailed:
-		return fmt.Sprintf("%s failed after %s: %s", s, took, printable(d.Error))
+		return fmt.Sprintf("%s failed after %s: %s", s, took(d), printable(d.Error))
 	}
-	return fmt.Sprintf("%s was %s after %s", s, d.Outcome, took)
+	return fmt.Sprintf("%s was %s after %s", s, d.Outcome, took(d))
 }
 
 func printDeployment(w io.Writer, d api.Deployment) error {

@@ -27,7 +27,6 @@ func (c *cli) watchDeployment(ctx context.Context, control api.Control, id strin
 		deadline = timer.C
 	}
 	show := newProgress(c.err)
-	defer show.done()
 	ticker := time.NewTicker(progressInterval)
 	defer ticker.Stop()
 	var d api.Deployment
@@ -71,7 +70,6 @@ func goesOn(why, id string) error {
 type progress interface {
 	update(d api.Deployment)
 	note(text string)
-	done()
 }
 
 func newProgress(w io.Writer) progress {
@@ -123,8 +121,6 @@ func (p *plainProgress) note(text string) {
 	fmt.Fprintf(p.w, "%s %s\n", time.Now().Format("15:04:05.000"), text)
 }
 
-func (p *plainProgress) done() {}
-
 // liveProgress keeps one line for the deployment and one for each instance, written over in place.
 type liveProgress struct {
 	w     io.Writer
@@ -154,11 +150,9 @@ func (p *liveProgress) draw(lines []string) {
 	_, _ = io.WriteString(p.w, b.String()) // a terminal that went away: the wait goes on
 }
 
-func (p *liveProgress) done() {}
-
 // progressLines are the lines of a deployment: what it does as a whole, then each instance.
 func progressLines(d api.Deployment) []string {
-	lines := []string{fmt.Sprintf("%s %s → %s  %s%s", d.App, or(d.From, "nothing"), d.To, currentStep(d.Steps), elapsed(d))}
+	lines := []string{fmt.Sprintf("%s %s → %s  %s  %s", d.App, or(d.From, "nothing"), d.To, currentStep(d.Steps), took(d))}
 	width := 0
 	for _, i := range d.Instances {
 		width = max(width, len(i.Name))
@@ -169,15 +163,18 @@ func progressLines(d api.Deployment) []string {
 	return lines
 }
 
-func elapsed(d api.Deployment) string {
-	if d.StartedAt.IsZero() {
-		return ""
+// took is how long a deployment took, or has been going on for.
+func took(d api.Deployment) string { return between(d.StartedAt, d.EndedAt) }
+
+// between is the time from one point to another, or to now when that has not come.
+func between(start, end api.Time) string {
+	if start.IsZero() {
+		return "-"
 	}
-	end := time.Now()
-	if !d.EndedAt.IsZero() {
-		end = d.EndedAt.Time
+	if end.IsZero() {
+		end.Time = time.Now()
 	}
-	return "  " + duration(end.Sub(d.StartedAt.Time))
+	return duration(end.Sub(start.Time))
 }
 
 // currentStep is the step under way with its age, or the last one with its duration.
@@ -202,13 +199,7 @@ func detail(st api.DeploymentStep) string {
 	return " (" + printable(st.Detail) + ")"
 }
 
-func stepAge(st api.DeploymentStep) string {
-	end := time.Now()
-	if !st.EndedAt.IsZero() {
-		end = st.EndedAt.Time
-	}
-	return duration(end.Sub(st.StartedAt.Time))
-}
+func stepAge(st api.DeploymentStep) string { return between(st.StartedAt, st.EndedAt) }
 
 // cut shortens a line to n characters.
 func cut(s string, n int) string {
