@@ -111,11 +111,26 @@ func crashAt(t *testing.T, sh shelf, op string, n int) string {
 	return strings.TrimSpace(string(out))
 }
 
+// memoryShelf is in memory, if it can: a killed process is not a power cut, and there are hundreds of them.
+func memoryShelf(t *testing.T) shelf {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "release-test-*")
+	if err != nil {
+		return newShelf(t)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return shelf{dir: dir, bucket: NewLocalBucket(filepath.Join(dir, "bucket"))}
+}
+
 // crashShelf has version 1 published, fetched, and as the instance's current, previous and new as asked for, and
 // version 2 published.
 func crashShelf(t *testing.T, state string) shelf {
 	t.Helper()
-	sh := newShelf(t)
+	sh := memoryShelf(t)
 	s := sh.open(t)
 	releases := make(map[string]Release)
 	for _, v := range []string{"0", "1", "2"} {

@@ -135,7 +135,7 @@ func TestStore_Fetch(t *testing.T) {
 			t.Errorf("second Fetch = %+v, want what is there", again)
 		}
 	}
-	// Another process, later.
+	// Opened again, later.
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -11,6 +12,8 @@ import (
 
 const (
 	defaultPoll = 5 * time.Second
+	// whenever leaves the next look to the interval.
+	whenever = time.Duration(math.MaxInt64)
 	// fastPoll is for a bucket that should notify but cannot.
 	fastPoll = 250 * time.Millisecond
 	// settle is how long events are gathered before a look.
@@ -300,7 +303,7 @@ func (a *appWatch) lookAtError(ctx context.Context, err error) time.Duration {
 	state := "error " + err.Error()
 	if state == a.told {
 		a.doubt = ""
-		return defaultPoll
+		return whenever
 	}
 	now := time.Now()
 	if a.doubt != state {
@@ -311,7 +314,7 @@ func (a *appWatch) lookAtError(ctx context.Context, err error) time.Duration {
 	}
 	a.doubt = ""
 	a.tell(ctx, state, Change{App: a.app, Err: err})
-	return defaultPoll
+	return whenever
 }
 
 // follow begins to follow the archive that cur names.
@@ -332,21 +335,21 @@ func (a *appWatch) follow(ctx context.Context, cur Current) {
 func (a *appWatch) lookAtArchive(ctx context.Context, cur Current) time.Duration {
 	token, err := a.archiveToken(ctx, cur)
 	if err != nil {
-		return defaultPoll // the bucket's trouble is no change of the archive
+		return whenever // the bucket's trouble is no change of the archive
 	}
 	now := time.Now()
 	if token != a.archive.seen {
 		a.archive.seen, a.archive.seenAt = token, now
 	}
 	if token == a.archive.told {
-		return defaultPoll
+		return whenever
 	}
 	if left := a.archive.seenAt.Add(archiveSettle).Sub(now); left > 0 {
 		return left
 	}
 	a.archive.told = token
 	a.tell(ctx, a.told, Change{App: a.app, Current: cur, ArchiveChanged: true})
-	return defaultPoll
+	return whenever
 }
 
 // archiveToken is the token of the archive, or nothing if there is none.

@@ -1,0 +1,154 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestPublish(t *testing.T) {
+	t.Parallel()
+	sh := newShelf(t)
+	ctx := context.Background()
+	file := writeArchive(t, archiveOf(t, mixRelease("shop", "1.2.0")...))
+	o := PublishOptions{Bucket: sh.bucket, Account: "prod", App: "shop", File: file, Hash: "abc", PreCommands: []string{"eval Shop.migrate()"}}
+	p, err := Publish(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Current.Version != "1.2.0" || p.Package.Language != Elixir || p.Replaced || p.Unchanged || p.ArchiveSize == 0 ||
+		p.Archive != sh.bucket.Location("dist/shop/shop-1.2.0.tar.gz") {
+		t.Errorf("Publish = %+v", p)
+	}
+	cur, err := Source{Bucket: sh.bucket, Account: "prod"}.Current(ctx, "shop")
+	if err != nil || !cur.Equal(p.Current) || cur.Hash != "abc" || cur.SHA256 == "" || len(cur.PreCommands) != 1 || cur.File != p.Current.File {
+		t.Errorf("current.json = %+v, %v, want %+v", cur, err, p.Current)
+	}
+	if readFile(t, p.Archive) != readFile(t, file) {
+		t.Error("the archive is another one")
+	}
+	s := sh.open(t)
+	if r := fetchOK(t, s, "shop", cur); r.SHA256 != cur.SHA256 {
+		t.Errorf("Fetch = %+v", r)
+	}
+
+	if p, err = Publish(ctx, o); err != nil || !p.Unchanged || p.Replaced {
+		t.Errorf("Publish again = %+v, %v, want Unchanged", p, err)
+	}
+	o.File = writeArchive(t, archiveOf(t, mixRelease("shop", "1.2.0", member{name: "x", body: "y"})...))
+	if p, err = Publish(ctx, o); err != nil || p.Unchanged || !p.Replaced {
+		t.Errorf("Publish of other content = %+v, %v, want Replaced", p, err)
+	}
+	o.Version = "1.2.0-hotfix"
+	if p, err = Publish(ctx, o); err != nil || p.Current.Version != o.Version || p.Package.Version != "1.2.0" {
+		t.Errorf("Publish as another version = %+v, %v", p, err)
+	}
+	if left := leftovers(t, sh.dir); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestPublish_Refuses(t *testing.T) {
+	t.Parallel()
+	good := archiveOf(t, mixRelease("shop", "1.2.0")...)
+	tests := []struct {
+		name    string
+		archive []byte
+		change  func(*PublishOptions)
+		want    error
+	}{
+		{"half an archive", good[:len(good)/2], nil, ErrTruncated},
+		{"no release", archiveOf(t, member{name: "x"}), nil, ErrBadRel},
+		{"another app", good, func(o *PublishOptions) { o.App = "store" }, ErrBadRel},
+		{"bad app", good, func(o *PublishOptions) { o.App = "../x" }, ErrBadName},
+		{"bad version", good, func(o *PublishOptions) { o.Version = "a/b" }, ErrBadVersion},
+		{"bad version inside", archiveOf(t, mixRelease("shop", "1 2")...), nil, ErrBadVersion},
+		{"bad pre-command", good, func(o *PublishOptions) { o.PreCommands = []string{"a\nb"} }, ErrBadCurrent},
+		{"over the limit", good, func(o *PublishOptions) { o.Limits.Entries = 3 }, ErrLimit},
+		{"no file", good, func(o *PublishOptions) { o.File += "x" }, ErrNotFound},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			sh := newShelf(t)
+			o := PublishOptions{Bucket: sh.bucket, Account: "prod", App: "shop", File: writeArchive(t, tt.archive)}
+			if tt.change != nil {
+				tt.change(&o)
+			}
+			_, err := Publish(context.Background(), o)
+			var e *Error
+			if !errors.Is(err, tt.want) || !errors.As(err, &e) || e.Op != "publish" {
+				t.Errorf("Publish: %v, want %v", err, tt.want)
+			}
+			if _, err := os.Stat(sh.bucket.dir); err == nil {
+				t.Errorf("left behind: %q", filesBelow(t, sh.bucket.dir))
+			}
+		})
+	}
+}
+
+// failingBucket fails to store what has this in its key.
+type failingBucket struct {
+	*LocalBucket
+	key string
+}
+
+func (b failingBucket) Put(ctx context.Context, key string, r io.Reader, size int64) error {
+	if strings.Contains(key, b.key) {
+		return ErrNoSpace
+	}
+	return b.LocalBucket.Put(ctx, key, r, size)
+}
+
+func TestPublish_FailureKeepsCurrent(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"dist/", "current.json"} {
+		sh := newShelf(t)
+		writeCurrent(t, sh, `{"version":"1.0.0"}`)
+		_, err := Publish(context.Background(), PublishOptions{
+			Bucket: failingBucket{sh.bucket, key}, Account: "prod", App: "shop",
+			File: writeArchive(t, archiveOf(t, mixRelease("shop", "1.2.0")...)),
+		})
+		if !errors.Is(err, ErrNoSpace) {
+			t.Errorf("Publish: %v", err)
+		}
+		if got := readFile(t, sh.bucket.dir, "versions/shop/prod/current.json"); got != `{"version":"1.0.0"}` {
+			t.Errorf("current.json is %q", got)
+		}
+	}
+}
+
+// changingBucket changes the published file before it is read for the last time.
+type changingBucket struct {
+	*LocalBucket
+	file string
+}
+
+func (b changingBucket) Put(ctx context.Context, key string, r io.Reader, size int64) error {
+	if strings.HasPrefix(key, "dist/") {
+		if err := os.WriteFile(b.file, bytes.Repeat([]byte("x"), int(size)), 0o600); err != nil {
+			return err
+		}
+	}
+	return b.LocalBucket.Put(ctx, key, r, size)
+}
+
+func TestPublish_FileThatChanges(t *testing.T) {
+	t.Parallel()
+	sh := newShelf(t)
+	file := writeArchive(t, archiveOf(t, mixRelease("shop", "1.2.0")...))
+	_, err := Publish(context.Background(), PublishOptions{
+		Bucket: changingBucket{sh.bucket, file}, Account: "prod", App: "shop", File: file,
+	})
+	if !errors.Is(err, ErrChanging) {
+		t.Errorf("Publish: %v, want ErrChanging", err)
+	}
+	if left := filesBelow(t, filepath.Join(sh.bucket.dir, "dist")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
