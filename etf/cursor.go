@@ -99,6 +99,15 @@ func (c *Cursor) tag() byte {
 	return 0
 }
 
+// is reports whether the next term is of kind k; if not it notes an error.
+func (c *Cursor) is(k Kind, want string) bool {
+	tag := c.tag()
+	if c.err == nil && tagKinds[tag] != k {
+		c.wrong(want)
+	}
+	return c.err == nil
+}
+
 // wrong notes that the next term is not of the wanted kind.
 func (c *Cursor) wrong(want string) { c.fail(malformed("want %s", want)) }
 
@@ -178,23 +187,25 @@ func (c *Cursor) enter(header, n, size int) int {
 // List enters a list and returns its number of elements, -1 on error. When the number is above zero the tail follows the
 // elements and is to be read too, with EndList if the list must be proper. For a STRING_EXT use Bytes or Term.
 func (c *Cursor) List() int {
-	switch c.tag() {
-	case tagNil:
-		c.p++
-		return 0
-	case tagList:
-		if b := c.need(5); b != nil {
-			n := int(binary.BigEndian.Uint32(b[1:]))
-			if n == 0 {
-				c.wrong("a list of one element or more")
+	for {
+		switch c.tag() {
+		case tagNil:
+			c.p++
+			return 0
+		case tagList:
+			b := c.need(5)
+			if b == nil {
 				return -1
 			}
-			return c.enter(5, n, n+1)
+			if n := int(binary.BigEndian.Uint32(b[1:])); n > 0 {
+				return c.enter(5, n, n+1)
+			}
+			c.p += 5 // a list of no elements is its tail
+		default:
+			c.wrong("a list")
+			return -1
 		}
-	default:
-		c.wrong("a list")
 	}
-	return -1
 }
 
 // EndList reads the tail of a proper list.
@@ -302,8 +313,7 @@ func (c *Cursor) magnitude() (abs uint64, negative, ok bool) {
 
 // BigInt reads an integer of any size.
 func (c *Cursor) BigInt() *big.Int {
-	if k := c.Kind(); k != KindInt {
-		c.wrong("an integer")
+	if !c.is(KindInt, "an integer") {
 		return nil
 	}
 	switch v := c.Term().(type) {
@@ -352,8 +362,7 @@ func (c *Cursor) Atom() Atom {
 
 // Pid reads a pid.
 func (c *Cursor) Pid() Pid {
-	if k := c.Kind(); k != KindPid {
-		c.wrong("a pid")
+	if !c.is(KindPid, "a pid") {
 		return Pid{}
 	}
 	pid, p := c.d.pid(c.b, c.p)
@@ -365,8 +374,7 @@ func (c *Cursor) Pid() Pid {
 
 // Ref reads a reference.
 func (c *Cursor) Ref() Ref {
-	if k := c.Kind(); k != KindRef {
-		c.wrong("a reference")
+	if !c.is(KindRef, "a reference") {
 		return Ref{}
 	}
 	ref, p := c.d.ref(c.b, c.p)
@@ -378,8 +386,7 @@ func (c *Cursor) Ref() Ref {
 
 // Port reads a port identifier.
 func (c *Cursor) Port() Port {
-	if k := c.Kind(); k != KindPort {
-		c.wrong("a port")
+	if !c.is(KindPort, "a port") {
 		return Port{}
 	}
 	port, p := c.d.port(c.b, c.p)

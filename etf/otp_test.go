@@ -128,3 +128,42 @@ func TestOTP_ConsultsAlike(t *testing.T) {
 		}
 	}
 }
+
+// Compare and Equal agree with <, == and =:= of OTP on every pair of many terms.
+func TestOTP_ComparesAlike(t *testing.T) {
+	var terms List
+	for _, text := range []string{
+		"0", "1", "-1", "1.0", "0.0", "-0.5", "2", "9007199254740993", "9007199254740992.0", "9007199254740992", "1.0e300", "-1.0e300", "18446744073709551616", "18446744073709551616.0", "-18446744073709551616", "123456789012345678901234567890", "9223372036854775807", "9223372036854775807.0",
+		"a", "b", "aa", "''", "'ö'", "'Z'", "{}", "{a}", "{b}", "{1}", "{1.0}", "{a,b}", "{1,2,3}", "[]", "[a]", "[1]", "[1.0]", "[a|b]", "[a,b]", "\"ab\"", "\"abc\"", "[97,98]", "[97,98|c]", "[97.0,98]", "[300]", "[[]]", "[1,2|3]", "[1|2]",
+		"#{}", "#{a => 1}", "#{a => 2}", "#{b => 1}", "#{1 => a}", "#{1.0 => a}", "#{a => 1.0}", "#{a => 1, b => 2}", "#{1 => a, 2.0 => b}", "#{1.0 => a, 2 => b}", "#{2 => a, 1.5 => b}", "#{{k} => 1}", "#{[] => 1, a => 2, <<>> => 3}",
+		"<<>>", "<<1>>", "<<1,2>>", "<<1:1>>", "<<0:1>>", "<<1:7>>", "<<128>>", "<<128,1:1>>", "<<128,0:1>>", "<<\"abc\">>", "<<255:7>>", "<<127:7>>", "fun a:b/1", "fun a:b/2", "fun a:c/0", "fun b:a/0",
+		"{[1],#{},<<>>}", "{[1.0],#{},<<>>}", "#{a => #{}}", "#{a => []}", "[#{}]", "{1,b}", "{1.0,a}",
+	} {
+		terms = append(terms, mustParse(t, text))
+	}
+	file := filepath.Join(t.TempDir(), "terms")
+	b, err := Encode(terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := eval(t, fmt.Sprintf(`{ok, B} = file:read_file(%q), L = binary_to_term(B),
+		[io:put_chars([[if X =:= Y -> $i; X == Y -> $e; X < Y -> $l; true -> $g end || Y <- L], $\n]) || X <- L]`, file))
+	lines := strings.Fields(out)
+	if len(lines) != len(terms) {
+		t.Fatalf("OTP answered:\n%s", out)
+	}
+	for i, x := range terms {
+		for j, y := range terms {
+			want := map[byte]int{'i': 0, 'e': 0, 'l': -1, 'g': 1}[lines[i][j]]
+			if got := Compare(x, y); got != want {
+				t.Errorf("Compare(%s, %s) = %d, want %d", Format(x), Format(y), got, want)
+			}
+			if got := Equal(x, y); got != (lines[i][j] == 'i') {
+				t.Errorf("Equal(%s, %s) = %t", Format(x), Format(y), got)
+			}
+		}
+	}
+}

@@ -120,9 +120,9 @@ func (s *scanner) next() token {
 	case c < 0:
 		return tok(tokEnd, "")
 	case isLower(c):
-		return tok(tokAtom, s.name1())
+		return tok(tokAtom, s.atomText(at, s.bareName()))
 	case isUpper(c), c == '_':
-		return tok(tokVar, s.name1())
+		return tok(tokVar, s.bareName())
 	case c >= '0' && c <= '9':
 		return token{kind: tokNumber, at: at, value: s.number()}
 	case c == '$':
@@ -130,11 +130,7 @@ func (s *scanner) next() token {
 		return token{kind: tokNumber, at: at, value: int64(s.char(at))}
 	case c == '\'':
 		s.take()
-		text := s.quoted(at, '\'', true)
-		if utf8.RuneCountInString(text) > maxAtomChars {
-			s.fail(at, "atom of more than %d characters", maxAtomChars)
-		}
-		return token{kind: tokAtom, at: at, text: text, value: true}
+		return token{kind: tokAtom, at: at, text: s.atomText(at, s.quoted(at, '\'', true)), value: true}
 	case c == '"':
 		return tok(tokString, s.stringToken(at, true))
 	case c == '~':
@@ -145,8 +141,15 @@ func (s *scanner) next() token {
 	return tok(tokPunct, s.punct())
 }
 
-// name1 takes an atom without quotes or a variable.
-func (s *scanner) name1() string {
+func (s *scanner) atomText(at int, text string) string {
+	if utf8.RuneCountInString(text) > maxAtomChars {
+		s.fail(at, "atom of more than %d characters", maxAtomChars)
+	}
+	return text
+}
+
+// bareName takes an atom without quotes or a variable.
+func (s *scanner) bareName() string {
 	start := s.p
 	for isNameChar(s.peek()) {
 		s.take()

@@ -57,7 +57,7 @@ func TestUnmarshal_Struct(t *testing.T) {
 		Big: new(big.Int).Lsh(big.NewInt(1), 64), Data: []byte{1, 2}, Pair: [2]int{1, 2},
 	}
 	want.Nested.Deep = []struct{ V int8 }{{-3}, {4}}
-	if !reflect.DeepEqual(got, want) {
+	if !reflect.DeepEqual(got, want) || got.unexported != 0 {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
