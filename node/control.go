@@ -48,7 +48,8 @@ type control struct {
 	decoder *etf.Decoder
 	plain   bool // the payload has a version byte
 	cur     etf.Cursor
-	paid    bool // the payload has been read
+	paid    bool   // the payload has been read
+	base    []byte // buffer of a large message, for Message.Release
 }
 
 // arities of the operations, which all must have.
@@ -181,6 +182,14 @@ func (m *control) decode(b []byte) (etf.Term, error) {
 	return t, nil
 }
 
+// store makes the storage of a large message.
+func (m *control) store() *storage {
+	if m.base == nil {
+		return nil
+	}
+	return &storage{pool: &m.link.in.storage, b: m.base}
+}
+
 // deliver hands a signal to a process's Receiver, watched by tickLoop.
 func (m *control) deliver(p *Process, s Signal) {
 	l := m.link
@@ -205,13 +214,14 @@ func (m *control) send(sender, token bool) error {
 	}
 	p := m.link.node.findPid(to)
 	if p == nil {
+		m.link.in.storage.put(m.base)
 		return nil
 	}
 	t, err := m.decode(b)
 	if err != nil {
 		return err
 	}
-	m.deliver(p, Message{From: from, Term: t})
+	m.deliver(p, Message{From: from, Term: t, storage: m.store()})
 	return nil
 }
 
@@ -226,13 +236,14 @@ func (m *control) regSend(token bool) error {
 	}
 	p := m.link.node.findName(name)
 	if p == nil {
+		m.link.in.storage.put(m.base)
 		return nil
 	}
 	t, err := m.decode(b)
 	if err != nil {
 		return err
 	}
-	m.deliver(p, Message{From: from, Name: name, Term: t})
+	m.deliver(p, Message{From: from, Name: name, Term: t, storage: m.store()})
 	return nil
 }
 
@@ -246,13 +257,14 @@ func (m *control) aliasSend(token bool) error {
 	}
 	p := m.link.node.useAlias(alias)
 	if p == nil {
+		m.link.in.storage.put(m.base)
 		return nil
 	}
 	t, err := m.decode(b)
 	if err != nil {
 		return err
 	}
-	m.deliver(p, Message{From: from, Alias: alias, Term: t})
+	m.deliver(p, Message{From: from, Alias: alias, Term: t, storage: m.store()})
 	return nil
 }
 

@@ -12,7 +12,6 @@ import (
 
 const (
 	ticksPerTickTime = 4
-	readBufferBytes  = 64 << 10
 	slowReceiver     = 5 * time.Second // a Receiver that takes that long is named in the log
 )
 

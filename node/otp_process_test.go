@@ -40,6 +40,7 @@ func (s *server) Receive(p *node.Process, sig node.Signal) {
 		s.casts.Add(1)
 		return
 	}
+	m.Release()
 	s.messages.Add(1)
 }
 

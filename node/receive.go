@@ -1,11 +1,9 @@
 package node
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/beamkeeper/beamkeeper/etf"
 )
@@ -19,13 +17,15 @@ const (
 // receiver is the reading half of a link: frames, distribution headers and fragments. One goroutine owns it.
 type receiver struct {
 	link      *link
-	buf       *bufio.Reader
+	buf       *wireReader
 	max       int // bytes of a message
 	decoder   *etf.Decoder
 	cache     etf.AtomCacheIn
 	refs      etf.AtomRefs
 	fragments map[uint64]*assembly
-	assembled int // bytes in fragments
+	assembled int    // bytes in fragments
+	base      []byte // buffer that the frame being handled has to itself, nil when it is in buf
+	storage   storagePool
 	batch     bool
 }
 
@@ -34,11 +34,12 @@ type assembly struct {
 	left uint64 // fragments
 	refs etf.AtomRefs
 	b    []byte // control message and payload so far
+	base []byte // the buffer that b is a part of
 }
 
 func (r *receiver) init(l *link) {
 	r.link = l
-	r.buf = bufio.NewReaderSize(l.conn, readBufferBytes)
+	r.buf = newWireReader(l.conn)
 	r.max = l.node.config.MaxMessageBytes
 	r.decoder = etf.NewDecoder(etf.Limits{MaxBytes: r.max})
 	r.fragments = map[uint64]*assembly{}
@@ -47,7 +48,7 @@ func (r *receiver) init(l *link) {
 // loop reads until the connection ends or a message is malformed.
 func (r *receiver) loop() error {
 	for {
-		head, err := r.buf.Peek(4)
+		head, err := r.buf.peek(4)
 		if err != nil {
 			return readError(err)
 		}
@@ -56,18 +57,18 @@ func (r *receiver) loop() error {
 			return fmt.Errorf("%w: %d bytes", ErrProtocol, n)
 		}
 		if n == 0 { // a tick; it is not answered
-			r.buf.Discard(4) // cannot fail: it was peeked
+			r.buf.discard(4)
 			r.link.bytesIn.Add(4)
 			continue
 		}
-		if !r.batch && r.buf.Buffered() > 4 {
+		if !r.batch && r.buf.buffered() > 4 {
 			r.batch = true
 			r.link.out.beginBatch()
 		}
 		if n+4 <= readBufferBytes {
 			err = r.small(n)
 		} else {
-			r.buf.Discard(4)
+			r.buf.discard(4)
 			err = r.large(n)
 		}
 		r.link.bytesIn.Add(uint64(n) + 4)
@@ -83,52 +84,65 @@ func (r *receiver) loop() error {
 
 // wholeFrameBuffered tells whether the next frame can be handled without reading.
 func (r *receiver) wholeFrameBuffered() bool {
-	if r.buf.Buffered() < 4 {
+	if r.buf.buffered() < 4 {
 		return false
 	}
-	head, _ := r.buf.Peek(4) // buffered
+	head, _ := r.buf.peek(4) // buffered
 	n := int(binary.BigEndian.Uint32(head))
-	return r.buf.Buffered() >= n+4
+	return r.buf.buffered() >= n+4
 }
 
 // small handles a frame where it is in the read buffer.
 func (r *receiver) small(n int) error {
-	b, err := r.buf.Peek(n + 4)
+	b, err := r.buf.peek(n + 4)
 	if err != nil {
 		return readError(err)
 	}
-	err = r.frame(b[4:], false)
-	r.buf.Discard(n + 4) // cannot fail: it was peeked
+	err = r.frame(b[4:])
+	r.buf.discard(n + 4)
 	return err
 }
 
 // large reads a frame that the read buffer cannot hold. A fragment goes straight into its assembly.
 func (r *receiver) large(n int) error {
-	head, err := r.buf.Peek(fragmentHeader)
+	head, err := r.buf.peek(fragmentHeader)
 	if err != nil {
 		return readError(err)
 	}
 	if head[0] == versionMagic && head[1] == tagFragment {
 		seq, left := binary.BigEndian.Uint64(head[2:]), binary.BigEndian.Uint64(head[10:])
-		r.buf.Discard(fragmentHeader) // cannot fail: it was peeked
+		r.buf.discard(fragmentHeader)
 		a, err := r.nextFragment(seq, left, n-fragmentHeader)
 		if err != nil {
 			return err
 		}
+		before := cap(a.b)
 		if a.b, err = readInto(r.buf, a.b, n-fragmentHeader); err != nil {
 			return readError(err)
 		}
+		if cap(a.b) != before {
+			a.base = a.b
+		}
 		return r.finishFragment(seq, a)
 	}
-	b, err := readInto(r.buf, nil, n)
+	guess := min(n, readStep)
+	if head[0] == versionMagic && head[1] == tagFirstFragment {
+		// Fragments of one message are of one size, but the count is the peer's word: reserve little of it.
+		left := binary.BigEndian.Uint64(head[10:])
+		guess = int(min(max(left, 1)*uint64(n), uint64(readStep+n)))
+	}
+	b, err := readInto(r.buf, r.storage.take(guess), n)
 	if err != nil {
 		return readError(err)
 	}
-	return r.frame(b, true)
+	r.base = b
+	err = r.frame(b)
+	r.base = nil
+	return err
 }
 
 // readInto appends n bytes to b, growing it as they come.
-func readInto(src io.Reader, b []byte, n int) ([]byte, error) {
+func readInto(src *wireReader, b []byte, n int) ([]byte, error) {
 	for n > 0 {
 		step := min(n, readStep)
 		at := len(b)
@@ -138,7 +152,7 @@ func readInto(src io.Reader, b []byte, n int) ([]byte, error) {
 			b = grown
 		}
 		b = b[:at+step]
-		if _, err := io.ReadFull(src, b[at:]); err != nil {
+		if err := src.readFull(b[at:]); err != nil {
 			return nil, err
 		}
 		n -= step
@@ -146,9 +160,9 @@ func readInto(src io.Reader, b []byte, n int) ([]byte, error) {
 	return b, nil
 }
 
-// frame handles one frame. own says that b is not used again.
-func (r *receiver) frame(b []byte, own bool) error {
-	r.decoder.CopyBinaries = !own
+// frame handles one frame.
+func (r *receiver) frame(b []byte) error {
+	r.decoder.CopyBinaries = r.base == nil
 	switch {
 	case b[0] == passThrough:
 		r.decoder.SetAtomRefs(nil)
@@ -171,20 +185,24 @@ func (r *receiver) frame(b []byte, own bool) error {
 	seq, left := binary.BigEndian.Uint64(b[2:]), binary.BigEndian.Uint64(b[10:])
 	switch b[1] {
 	case tagFirstFragment:
-		return r.firstFragment(seq, left, b[fragmentHeader:], own)
+		return r.firstFragment(seq, left, b[fragmentHeader:])
 	case tagFragment:
 		a, err := r.nextFragment(seq, left, len(b)-fragmentHeader)
 		if err != nil {
 			return err
 		}
+		before := cap(a.b)
 		a.b = append(a.b, b[fragmentHeader:]...)
+		if cap(a.b) != before {
+			a.base = a.b
+		}
 		return r.finishFragment(seq, a)
 	}
 	return fmt.Errorf("%w: distribution header %d", ErrProtocol, b[1])
 }
 
 // firstFragment begins an assembly. Its atom cache references are read at once, for later headers may change the cache.
-func (r *receiver) firstFragment(seq, left uint64, b []byte, own bool) error {
+func (r *receiver) firstFragment(seq, left uint64, b []byte) error {
 	if left == 0 || left > maxFragmentLeft || r.fragments[seq] != nil {
 		return fmt.Errorf("%w: first fragment %d of sequence %d", ErrProtocol, left, seq)
 	}
@@ -204,11 +222,14 @@ func (r *receiver) firstFragment(seq, left uint64, b []byte, own bool) error {
 	if err != nil {
 		return fmt.Errorf("%w: distribution header: %w", ErrProtocol, err)
 	}
-	// Fragments of one message are of one size, but the count is the peer's word: reserve little of it.
-	guess := min(left*uint64(len(rest)), readStep+uint64(len(rest)))
-	a.b = append(make([]byte, 0, guess), rest...)
+	a.b, a.base = rest, r.base
+	if r.base == nil {
+		a.b = append([]byte(nil), rest...)
+		a.base = a.b
+	}
 	r.assembled += len(rest)
 	r.fragments[seq] = a
+	r.buf.bulk = true
 	return r.withinLimit(a)
 }
 
@@ -239,15 +260,19 @@ func (r *receiver) finishFragment(seq uint64, a *assembly) error {
 		return nil
 	}
 	delete(r.fragments, seq)
+	r.buf.bulk = len(r.fragments) > 0
 	r.assembled -= len(a.b)
 	r.decoder.SetAtomRefs(&a.refs)
 	r.decoder.CopyBinaries = false
-	return r.message(a.b, false)
+	r.base = a.base
+	err := r.message(a.b, false)
+	r.base = nil
+	return err
 }
 
 // message handles a control message and its payload. With plain set the payload has a version byte of its own.
 func (r *receiver) message(b []byte, plain bool) error {
-	m := control{link: r.link, decoder: r.decoder, plain: plain}
+	m := control{link: r.link, decoder: r.decoder, plain: plain, base: r.base}
 	if err := m.handle(b); err != nil {
 		if !errors.Is(err, ErrProtocol) {
 			err = fmt.Errorf("%w: %w", ErrProtocol, err)

@@ -23,6 +23,8 @@ type Message struct {
 	Name  etf.Atom // the registered name it was sent to, or ""
 	Alias etf.Ref  // the alias it was sent to, or zero (Len 0)
 	Term  etf.Term
+
+	storage *storage
 }
 
 // Exit is an exit signal, from a linked process or by exit/2.
