@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"ergo.services/ergo/gen"
+
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/state"
@@ -29,25 +31,30 @@ func command[T any](ctx context.Context, s *System, app string, do func(*manager
 		return value, api.Errorf(api.CodeRefused, "the daemon is stopping")
 	}
 	answer := make(chan reply, 1)
-	msg := msgCommand{reply: answer, do: func(m *manager) (any, error) { return do(m) }}
-	for s.ergo.Ergo().Send(managerActor(app), msg) != nil { // it is being started again
-		if err := sleep(ctx, 10*time.Millisecond); err != nil {
-			return value, timedOut(err, "the manager of %s is not there", app)
+	msg := &msgCommand{reply: answer, do: func(m *manager) (any, error) { return do(m) }}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	var sent gen.PID
+	for {
+		// Sent again to a manager that was started in place of the one that had it.
+		if now, ok := s.dir.pid(managerActor(app)); ok && now != sent && !msg.taken.Load() {
+			if s.ergo.Ergo().Send(now, msg) == nil {
+				sent = now
+			}
 		}
-	}
-	t := time.NewTimer(commandTimeout)
-	defer t.Stop()
-	select {
-	case r := <-answer:
-		if r.err != nil {
-			return value, asAPI(r.err)
+		select {
+		case r := <-answer:
+			if r.err != nil {
+				return value, asAPI(r.err)
+			}
+			value, _ = r.value.(T)
+			return value, nil
+		case <-look.C:
+		case <-ctx.Done():
+			return value, timedOut(ctx.Err(), "the manager of %s has not answered", app)
 		}
-		value, _ = r.value.(T)
-		return value, nil
-	case <-t.C:
-		return value, api.Errorf(api.CodeTimeout, "the manager of %s did not answer within %s", app, commandTimeout)
-	case <-ctx.Done():
-		return value, timedOut(ctx.Err(), "the manager of %s has not answered", app)
 	}
 }
 

@@ -191,7 +191,7 @@ func TestDeploy_TheMissingStepIsNamed(t *testing.T) {
 		edit   func(*world)
 		want   string
 	}{
-		{"process", "exit 3", func(*world) {}, "exit code 3"},
+		{"process", "exit 3", func(w *world) { w.cluster.refuse[""] = errors.New("name not registered") }, "exit code 3"},
 		{"node", "", func(w *world) { w.cluster.refuse[""] = errors.New("name not registered") }, "node is missing: name not registered"},
 		{"application", "", func(w *world) { w.cluster.started[""] = false }, "application is missing: shop is not started"},
 		{"probe", "", func(w *world) {

@@ -47,7 +47,7 @@ type instance struct {
 	hold      time.Time // main work failed: none before then
 	rest      time.Time // attention failed: none before then
 	note      string
-	pending   gen.CancelFunc // of the timer that ends a backoff
+	pending   *time.Timer // of the timer that ends a backoff
 }
 
 // work is a job that is under way; the zero work is none.
@@ -75,17 +75,12 @@ const (
 func (a *instance) Init(args ...any) error {
 	a.name = args[0].(string)
 	a.self = instanceActor(a.name)
-	if err := a.RegisterName(a.self); err != nil {
-		return err
-	}
+	a.sys.dir.claim(a.self, a.PID())
 	a.peer = a.sys.nodeName(a.name)
-	a.ctx = a.sys.reg.take(a.sys.ctx, a.name)
-	a.sys.send(a.self, msgBegin{})
 	return nil
 }
 
-// msgBegin is what an instance's actor sends to itself first, so that a panic on the way is one of a message.
-type msgBegin struct{}
+func (a *instance) Terminate(error) { a.sys.dir.leave(a.self, a.PID()) }
 
 func (a *instance) HandleMessage(_ gen.PID, message any) error {
 	return a.sys.guard(a.self, func() error { return a.handle(message) })
@@ -95,6 +90,7 @@ func (a *instance) handle(message any) error {
 	switch m := message.(type) {
 	case msgBegin:
 		a.sys.begin(a.self, a.spec.Name, a.name)
+		a.ctx = a.sys.reg.take(a.sys.ctx, a.name)
 		if err := a.begin(); err != nil {
 			return err
 		}
@@ -222,11 +218,11 @@ func (a *instance) drive() error {
 		}
 	default:
 		if a.pending != nil {
-			a.pending()
+			a.pending.Stop()
 			a.pending = nil
 		}
 		if wait := time.Until(a.rec.RetryAt); wait > 0 {
-			a.pending, _ = a.SendAfter(a.self, msgWake{}, wait)
+			a.pending = a.sys.after(wait, a.self, msgWake{})
 			break
 		}
 		a.main = a.start()
@@ -270,7 +266,7 @@ func (a *instance) finished(kind string, result any) (gone bool) {
 		a.rec, a.proc, a.note = r.rec, r.proc, ""
 		a.chain = newChain(r.rec.StartedAt)
 		a.chain.pass(time.Now(), "")
-		a.SendAfter(a.self, msgLate{r.proc.Identity()}, a.spec.Readiness.Timeout)
+		a.sys.after(a.spec.Readiness.Timeout, a.self, msgLate{r.proc.Identity()})
 	case crashed:
 		a.rec = r.rec
 		a.lost()
@@ -316,7 +312,7 @@ func (a *instance) failed(kind string, err error) (gone bool) {
 		}
 	case kind != workStart:
 		a.hold = time.Now().Add(time.Second)
-		a.SendAfter(a.self, msgWake{}, time.Second)
+		a.sys.after(time.Second, a.self, msgWake{})
 	}
 	return false
 }

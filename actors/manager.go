@@ -46,23 +46,23 @@ type manager struct {
 	since   time.Time         // instances of an earlier daemon have until then plus their time to get ready
 	fetched map[string]string // deployment → the archive's sha256, once it is there
 	fetch   work
-	trigger string // of the next deployment, when an operator's wish makes it
-	next    gen.CancelFunc
+	trigger string      // of the next deployment, when an operator's wish makes it
+	next    *time.Timer // looks again
 }
 
 func (m *manager) Init(...any) error {
 	m.self = managerActor(m.spec.Name)
 	m.since = time.Now()
 	m.fetched = make(map[string]string)
-	m.sys.begin(m.self, m.spec.Name, "")
-	m.sys.send(m.self, msgChanged{})
+	m.sys.dir.claim(m.self, m.PID())
 	return nil
 }
 
 func (m *manager) Terminate(error) {
+	m.sys.dir.leave(m.self, m.PID())
 	m.fetch.end()
 	if m.next != nil {
-		m.next()
+		m.next.Stop()
 	}
 }
 
@@ -72,18 +72,23 @@ func (m *manager) HandleMessage(_ gen.PID, message any) error {
 
 func (m *manager) handle(message any) error {
 	if m.sys.closing.Load() {
-		if c, ok := message.(msgCommand); ok {
+		if c, ok := message.(*msgCommand); ok && c.taken.CompareAndSwap(false, true) {
 			c.reply <- reply{err: api.Errorf(api.CodeRefused, "the daemon is stopping")}
 		}
 		return nil
 	}
 	switch c := message.(type) {
 	case msgWake:
+	case msgBegin:
+		m.sys.begin(m.self, m.spec.Name, "")
+		if err := m.currentChanged(); err != nil {
+			return err
+		}
 	case msgChanged:
 		if err := m.currentChanged(); err != nil {
 			return err
 		}
-	case msgCommand:
+	case *msgCommand:
 		m.command(c)
 	case jobDone:
 		if c.id != m.fetch.id {
@@ -99,7 +104,10 @@ func (m *manager) handle(message any) error {
 }
 
 // command does what an operator asks, then looks at what follows from it before it answers.
-func (m *manager) command(c msgCommand) {
+func (m *manager) command(c *msgCommand) {
+	if !c.taken.CompareAndSwap(false, true) {
+		return
+	}
 	answered := false
 	defer func() {
 		if !answered { // it panicked
@@ -192,9 +200,9 @@ func (p picture) observed() []observed {
 // pass looks at the app once and does the next step.
 func (m *manager) pass() error {
 	if m.next != nil {
-		m.next()
+		m.next.Stop()
 	}
-	m.next, _ = m.SendAfter(m.self, msgWake{}, lookAgain)
+	m.next = m.sys.after(lookAgain, m.self, msgWake{})
 	p, err := m.look()
 	if err != nil {
 		return err
@@ -226,7 +234,7 @@ func (m *manager) pass() error {
 // haveActors sees to it that each instance has its actor.
 func (m *manager) haveActors(p picture) {
 	for _, rec := range p.instances {
-		if _, err := m.sys.ergo.Ergo().ProcessPID(instanceActor(rec.Name)); err != nil {
+		if !m.sys.dir.taken(instanceActor(rec.Name)) {
 			m.sys.send(instancesActor(m.spec.Name), msgStartActor{rec.Name})
 		}
 	}
@@ -331,7 +339,7 @@ func (m *manager) advance(p picture, rel state.Release, plan plan) error {
 	if err := m.closeStopOld(p); err != nil {
 		return err
 	}
-	if failure, log := m.failure(p); failure != nil {
+	if log, failure := m.failure(p); failure != nil {
 		return m.end(p, api.DeploymentFailed, failure, log)
 	}
 	sha, here := m.fetched[d.ID]
@@ -383,13 +391,21 @@ func (m *manager) closeStopOld(p picture) error {
 }
 
 // failure says whether an instance of the deployment has failed to get ready, and gives the end of its log.
-func (m *manager) failure(p picture) (why error, log []string) {
+func (m *manager) failure(p picture) (log []string, why error) {
 	nearest := time.Duration(-1)
 	for i, rec := range p.instances {
 		if rec.InHistory || rec.Leaving || rec.Stopped || !m.deployed(p.dep, rec.Name) {
 			continue
 		}
 		begun := rec.CreatedAt
+		for _, d := range p.dep.Instances {
+			for _, step := range d.Steps {
+				if d.Name == rec.Name && step.Name == stepProcess {
+					begun = step.StartedAt.Time // of the first OS process
+					break
+				}
+			}
+		}
 		if begun.Before(m.since) {
 			begun = m.since
 		}
@@ -409,11 +425,11 @@ func (m *manager) failure(p picture) (why error, log []string) {
 			why = fmt.Errorf("%s was not ready within %s: %s is missing: %s", rec.Name, m.spec.Readiness.Timeout,
 				firstOf(name, stepProcess), firstOf(detail, "no answer yet"))
 		}
-		return why, tailOf(m.sys.logFiles(rec.App, rec.Name))
+		return tailOf(m.sys.logFiles(rec.App, rec.Name)), why
 	}
 	if nearest >= 0 && nearest < lookAgain {
-		m.next()
-		m.next, _ = m.SendAfter(m.self, msgWake{}, nearest)
+		m.next.Stop()
+		m.next = m.sys.after(nearest, m.self, msgWake{})
 	}
 	return nil, nil
 }

@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"sync/atomic"
+
 	"ergo.services/ergo/gen"
 
 	"github.com/beamkeeper/beamkeeper/internal/process"
@@ -20,6 +22,8 @@ func instanceActor(instance string) gen.Atom { return gen.Atom("instance:" + ins
 
 // Messages. An actor panics on one that it does not know: that is a fault of ours, which the tree repairs.
 type (
+	// To every actor, first: it can be sent to, and begins.
+	msgBegin struct{}
 	// To every actor that has jobs: one has ended.
 	jobDone struct {
 		id     uint64
@@ -38,6 +42,7 @@ type (
 	msgCommand struct {
 		do    func(*manager) (any, error)
 		reply chan<- reply
+		taken atomic.Bool // by a manager: it may be in the mailboxes of two, as one that crashes loses its own
 	}
 
 	// To instances: start an instance's actor.

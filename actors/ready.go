@@ -296,9 +296,12 @@ func (a *instance) attended(result any) error {
 			a.chain.wait(short(r.Error()))
 			a.note = r.Error()
 			a.rest = time.Now().Add(time.Second)
-			a.SendAfter(a.self, msgWake{}, time.Second)
+			a.sys.after(time.Second, a.self, msgWake{})
 		}
 	case readied:
+		if _, ended := a.proc.Exit(); ended {
+			return nil // drive deals with it
+		}
 		if err := a.passed(r.otp); err != nil {
 			return err
 		}

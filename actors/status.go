@@ -85,8 +85,8 @@ func (s *System) instanceStatus(rec state.Instance, now time.Time) api.Instance 
 		CrashRestarts: rec.CrashRestarts, ForcedRestarts: rec.ForcedRestarts, LastDeployment: rec.Kind,
 		Ports: rec.Ports, Slot: rec.Slot, Readiness: v.chain.view(now), LastError: firstOf(v.note, rec.LastError),
 	}
-	if i.State == "" {
-		i.State = api.StateStarting // its actor is about to begin
+	if i.State == "" || i.State == api.StateRunning && i.OSPID == 0 {
+		i.State = api.StateStarting // its actor is about to begin, or to see that its OS process has ended
 	}
 	if rec.Process.OSPID != 0 {
 		i.StartedAt = api.Time{Time: rec.StartedAt.UTC()}

@@ -33,6 +33,7 @@ type System struct {
 
 	strangers []api.Problem // instances that run for nobody, seen at the start
 
+	dir   *directory
 	bus   *bus
 	board *board
 	reg   *registry
@@ -59,7 +60,7 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 	}
 	s := &System{
 		cfg: cfg, specs: make(map[string]AppSpec), log: cfg.Log, started: time.Now(),
-		board: newBoard(), rootEnded: make(chan struct{}, 1),
+		dir: newDirectory(), board: newBoard(), rootEnded: make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -240,9 +241,14 @@ func (s *System) emit(e api.Event) { s.bus.emit(e) }
 
 // send sends to an actor by name. That an actor is not there is no error: it looks at everything when it begins.
 func (s *System) send(to gen.Atom, msg any) {
-	if s.ergo != nil {
-		_ = s.ergo.Ergo().Send(to, msg)
+	if pid, ok := s.dir.pid(to); ok {
+		_ = s.ergo.Ergo().Send(pid, msg)
 	}
+}
+
+// after sends to an actor when some time has passed.
+func (s *System) after(d time.Duration, to gen.Atom, msg any) *time.Timer {
+	return time.AfterFunc(d, func() { s.send(to, msg) })
 }
 
 // job runs f outside the actors and sends what it returns to an actor, in a jobDone. A panic of f becomes an error there.

@@ -20,12 +20,22 @@ const (
 var permanent = act.SupervisorRestart{Strategy: act.SupervisorStrategyPermanent, Intensity: restartIntensity, Period: restartPeriod}
 
 func (s *System) spawnRoot() error {
-	_, err := s.ergo.Ergo().SpawnRegister(rootActor, s.supervisor(rootActor, "", s.rootSpec), gen.ProcessOptions{})
+	pid, err := s.ergo.Ergo().Spawn(s.supervisor(rootActor, "", s.rootSpec), gen.ProcessOptions{})
+	if err == nil {
+		s.opened(pid)
+	}
 	return err
 }
 
+// opened makes an actor known whose spawn is done, and has it begin.
+func (s *System) opened(pid gen.PID) {
+	if name, ok := s.dir.open(pid); ok {
+		s.send(name, msgBegin{})
+	}
+}
+
 func (s *System) rootSpec() act.SupervisorSpec {
-	spec := act.SupervisorSpec{Type: act.SupervisorTypeOneForOne, Restart: permanent, Children: []act.SupervisorChildSpec{
+	spec := act.SupervisorSpec{Type: act.SupervisorTypeOneForOne, Restart: permanent, EnableHandleChild: true, Children: []act.SupervisorChildSpec{
 		{Name: eventsActor, Factory: func() gen.ProcessBehavior { return &events{sys: s} }},
 		{Name: releasesActor, Factory: func() gen.ProcessBehavior { return &releases{sys: s} }},
 	}}
@@ -39,7 +49,7 @@ func (s *System) rootSpec() act.SupervisorSpec {
 }
 
 func (s *System) appSpec(a AppSpec) act.SupervisorSpec {
-	return act.SupervisorSpec{Type: act.SupervisorTypeOneForOne, Restart: permanent, Children: []act.SupervisorChildSpec{
+	return act.SupervisorSpec{Type: act.SupervisorTypeOneForOne, Restart: permanent, EnableHandleChild: true, Children: []act.SupervisorChildSpec{
 		{Name: instancesActor(a.Name), Factory: s.supervisor(instancesActor(a.Name), a.Name, func() act.SupervisorSpec { return s.instancesSpec(a) })},
 		{Name: managerActor(a.Name), Factory: func() gen.ProcessBehavior { return &manager{sys: s, spec: a} }},
 	}}
@@ -47,7 +57,7 @@ func (s *System) appSpec(a AppSpec) act.SupervisorSpec {
 
 func (s *System) instancesSpec(a AppSpec) act.SupervisorSpec {
 	return act.SupervisorSpec{
-		Type:     act.SupervisorTypeSimpleOneForOne,
+		Type: act.SupervisorTypeSimpleOneForOne, EnableHandleChild: true,
 		Restart:  act.SupervisorRestart{Strategy: act.SupervisorStrategyTransient, Intensity: restartIntensity, Period: restartPeriod},
 		Children: []act.SupervisorChildSpec{{Name: "instance", Factory: func() gen.ProcessBehavior { return &instance{sys: s, spec: a} }}},
 	}
@@ -67,30 +77,41 @@ func (s *System) supervisor(name gen.Atom, app string, spec func() act.Superviso
 }
 
 func (v *supervisor) Init(...any) (act.SupervisorSpec, error) {
-	v.sys.begin(v.name, v.app, "")
-	if v.name == instancesActor(v.app) {
-		v.sys.send(managerActor(v.app), msgWake{}) // which has the actors started that are missing
-	}
+	v.sys.dir.claim(v.name, v.PID())
 	return v.spec(), nil
 }
 
+func (v *supervisor) HandleChildStart(_ gen.Atom, pid gen.PID) error {
+	v.sys.opened(pid)
+	return nil
+}
+
+func (v *supervisor) HandleChildTerminate(gen.Atom, gen.PID, error) error { return nil }
+
 func (v *supervisor) HandleMessage(_ gen.PID, message any) error {
 	return v.sys.guard(v.name, func() error {
-		m, ok := message.(msgStartActor)
-		if !ok {
+		switch m := message.(type) {
+		case msgBegin:
+			v.sys.begin(v.name, v.app, "")
+			if v.name == instancesActor(v.app) {
+				v.sys.send(managerActor(v.app), msgWake{}) // which has the actors started that are missing
+			}
+		case msgStartActor:
+			if v.sys.dir.taken(instanceActor(m.instance)) {
+				return nil
+			}
+			if err := v.StartChild("instance", m.instance); err != nil {
+				v.sys.log.Error("start an actor", "instance", m.instance, "err", err)
+			}
+		default:
 			panic(fmt.Sprintf("message %T to %s", message, v.name))
-		}
-		if _, err := v.sys.ergo.Ergo().ProcessPID(instanceActor(m.instance)); err == nil {
-			return nil
-		}
-		if err := v.StartChild("instance", m.instance); err != nil {
-			v.sys.log.Error("start an actor", "instance", m.instance, "err", err)
 		}
 		return nil
 	})
 }
 
-func (v *supervisor) Terminate(reason error) {
+func (v *supervisor) Terminate(error) {
+	v.sys.dir.leave(v.name, v.PID())
 	if v.name == rootActor && !v.sys.closing.Load() {
 		select {
 		case v.sys.rootEnded <- struct{}{}:
@@ -106,19 +127,24 @@ type events struct {
 }
 
 func (e *events) Init(...any) error {
-	e.sys.begin(eventsActor, "", "")
-	e.sys.send(eventsActor, msgFlush{})
+	e.sys.dir.claim(eventsActor, e.PID())
 	return nil
 }
 
+func (e *events) Terminate(error) { e.sys.dir.leave(eventsActor, e.PID()) }
+
 func (e *events) HandleMessage(_ gen.PID, message any) error {
 	return e.sys.guard(eventsActor, func() error {
-		if _, ok := message.(msgFlush); !ok {
+		switch message.(type) {
+		case msgBegin:
+			e.sys.begin(eventsActor, "", "")
+		case msgFlush:
+		default:
 			panic(fmt.Sprintf("message %T to %s", message, eventsActor))
 		}
 		if err := e.sys.bus.flush(); err != nil {
 			e.sys.log.Error("keep events", "err", err)
-			e.SendAfter(eventsActor, msgFlush{}, time.Second)
+			e.sys.after(time.Second, eventsActor, msgFlush{})
 		}
 		return nil
 	})
@@ -131,14 +157,19 @@ type releases struct {
 }
 
 func (r *releases) Init(...any) error {
-	r.sys.begin(releasesActor, "", "")
-	r.sys.send(releasesActor, msgChanged{})
+	r.sys.dir.claim(releasesActor, r.PID())
 	return nil
 }
 
+func (r *releases) Terminate(error) { r.sys.dir.leave(releasesActor, r.PID()) }
+
 func (r *releases) HandleMessage(_ gen.PID, message any) error {
 	return r.sys.guard(releasesActor, func() error {
-		if _, ok := message.(msgChanged); !ok {
+		switch message.(type) {
+		case msgBegin:
+			r.sys.begin(releasesActor, "", "")
+		case msgChanged:
+		default:
 			panic(fmt.Sprintf("message %T to %s", message, releasesActor))
 		}
 		for _, c := range r.sys.board.untold() {

@@ -17,7 +17,6 @@ import (
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/launch"
-	"github.com/beamkeeper/beamkeeper/internal/process"
 	"github.com/beamkeeper/beamkeeper/internal/state"
 	"github.com/beamkeeper/beamkeeper/node"
 	"github.com/beamkeeper/beamkeeper/release"
@@ -205,7 +204,7 @@ func (w *world) eventsOf(kind string) []api.Event {
 	return slices.DeleteFunc(w.events(), func(e api.Event) bool { return e.Type != kind })
 }
 
-func alive(osPID int) bool { return syscall.Kill(osPID, 0) == nil }
+func alive(osPID int) bool { return osPID > 1 && syscall.Kill(osPID, 0) == nil }
 
 // shelf holds releases that are shell scripts.
 type shelf struct {
@@ -377,9 +376,40 @@ func (s *stage) Peers() []node.PeerInfo { return nil }
 // killInstance ends an instance's OS process behind the daemon's back.
 func (w *world) killInstance(i api.Instance) {
 	w.t.Helper()
+	if i.OSPID <= 1 {
+		w.t.Fatalf("no OS process to kill: %+v", i) // and 0 would be the test itself
+	}
 	if err := syscall.Kill(i.OSPID, syscall.SIGKILL); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-var _ = process.Identity{}
+// lockedBuffer keeps what is logged.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lockedBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// publish writes current.json of an app; the archives of a world's bucket are never looked at.
+func (w *world) publish(app, version string) {
+	w.t.Helper()
+	cur := release.Current{Version: version, Hash: "hash-of-" + version}
+	b := cur.Encode()
+	if err := w.bucket.Put(w.t.Context(), release.CurrentKey(app, ""), strings.NewReader(string(b)), int64(len(b))); err != nil {
+		w.t.Fatal(err)
+	}
+}
