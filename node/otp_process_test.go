@@ -65,6 +65,14 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
+// arrived waits until the BEAM has seen all that was sent to it.
+func arrived(t testing.TB, n *node.Node, e *nodetest.Erl) {
+	t.Helper()
+	if _, err := n.Call(ctx(t), nameOf(e), "erlang", "node"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // next takes the next signal out of a mailbox.
 func next[S node.Signal](t testing.TB, m *node.Mailbox) S {
 	t.Helper()
@@ -171,6 +179,7 @@ func TestOTP_MonitorOut(t *testing.T) {
 		if !p.Demonitor(dropped) || p.Demonitor(dropped) {
 			t.Error("Demonitor: want true, then false")
 		}
+		arrived(t, n, e)
 		e.Eval("one ! {die, {because, [1,2]}}")
 		downs := map[etf.Ref]node.Down{}
 		for range 2 {
@@ -256,6 +265,7 @@ func TestOTP_LinkOut(t *testing.T) {
 			q.Unlink(four)
 		}
 		q.Link(ctx(t), four)
+		arrived(t, n, e)
 		e.Eval("four ! {die, at_last}")
 		if x := next[node.Exit](t, &box); x.From != four || x.Reason != etf.Term(etf.Atom("at_last")) {
 			t.Errorf("Exit after relinking = %+v", x)
