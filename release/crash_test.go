@@ -111,26 +111,27 @@ func crashAt(t *testing.T, sh shelf, op string, n int) string {
 	return strings.TrimSpace(string(out))
 }
 
-// memoryShelf is in memory, if it can: a killed process is not a power cut, and there are hundreds of them.
-func memoryShelf(t *testing.T) shelf {
+// memoryDir is a folder in memory, if there can be one, for what is done a thousand times.
+func memoryDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "release-test-*")
 	if err != nil {
-		return newShelf(t)
+		return t.TempDir()
 	}
 	t.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
 	})
-	return shelf{dir: dir, bucket: NewLocalBucket(filepath.Join(dir, "bucket"))}
+	return dir
 }
 
 // crashShelf has version 1 published, fetched, and as the instance's current, previous and new as asked for, and
 // version 2 published.
 func crashShelf(t *testing.T, state string) shelf {
 	t.Helper()
-	sh := memoryShelf(t)
+	dir := memoryDir(t) // a killed process is not a power cut
+	sh := shelf{dir: dir, bucket: NewLocalBucket(filepath.Join(dir, "bucket"))}
 	s := sh.open(t)
 	releases := make(map[string]Release)
 	for _, v := range []string{"0", "1", "2"} {
@@ -248,6 +249,9 @@ func TestStore_SwitchKilledAnywhere(t *testing.T) {
 			"1 switch 2":          {"2/1/-", "-/2/1"},
 			"2":                   {"2/-/-", "-/2/-"},
 		} {
+			if op != "switch" && state == "2" {
+				continue // there is nothing to exchange
+			}
 			t.Run(op+" "+state, func(t *testing.T) {
 				t.Parallel()
 				crashEverywhere(t, op, state, func(t *testing.T, s *Store, step string) {

@@ -170,6 +170,10 @@ func (w *Watcher) notify(ctx context.Context) {
 	if !ok {
 		return
 	}
+	select {
+	case <-w.keysDue: // these are them
+	default:
+	}
 	w.mu.Lock()
 	byKey := make(map[string]*appWatch)
 	var keys []string
