@@ -1,9 +1,6 @@
 package etf
 
-import (
-	"encoding/binary"
-	"fmt"
-)
+import "encoding/binary"
 
 // Distribution header, behind 131,68 or behind 131,69 and its two identifiers:
 //
@@ -199,15 +196,4 @@ func (c *AtomCacheOut) AppendHeader(dst []byte) []byte {
 		c.slots[e.slot] = e.name
 	}
 	return dst
-}
-
-// String tells how full the cache is.
-func (c *AtomCacheOut) String() string {
-	used := 0
-	for _, a := range c.slots {
-		if a != "" {
-			used++
-		}
-	}
-	return fmt.Sprintf("atom cache: %d of %d slots", used, cacheSlots)
 }

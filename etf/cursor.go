@@ -2,7 +2,6 @@ package etf
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"math/big"
 )
@@ -425,6 +424,3 @@ func (c *Cursor) Close() error {
 	}
 	return c.err
 }
-
-// String tells where the cursor is, for debugging.
-func (c *Cursor) String() string { return fmt.Sprintf("cursor at %d of %d", c.p, len(c.b)) }

@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/big"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -130,6 +131,49 @@ func TestDecode_DuplicateKeys(t *testing.T) {
 	// The same key in two encodings: STRING_EXT and LIST_EXT.
 	if _, err := Decode([]byte{Version, tagMap, 0, 0, 0, 2, tagString, 0, 1, 'a', tagNil, tagList, 0, 0, 0, 1, tagSmallInteger, 'a', tagNil, tagNil}); !errors.Is(err, ErrTag) {
 		t.Errorf("\"a\" and [97] as keys: %v, want ErrTag", err)
+	}
+}
+
+// Terms of all kinds as the keys of one map: found unique, found again in any order, and found out when one comes twice.
+func TestDecode_KeysOfEveryKind(t *testing.T) {
+	var m Map
+	for _, v := range vectors(t) {
+		if v.kind != "write" || v.otp != "29" || v.in[1] == tagLocal {
+			continue
+		}
+		key, known := mustDecode(t, v.in), false
+		for _, p := range m {
+			known = known || Equal(p.Key, key)
+		}
+		if !known {
+			m = append(m, MapPair{key, int64(len(m))})
+		}
+	}
+	b, err := Encode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Decode(b)
+	if err != nil {
+		t.Fatalf("%d different keys: %v", len(m), err)
+	}
+	turned := slices.Clone(m)
+	slices.Reverse(turned)
+	if !Equal(got, turned) || Compare(got, turned) != 0 {
+		t.Error("the map is not equal to itself in another order")
+	}
+	for i := 0; i < len(m); i += 7 {
+		turned[0], turned[1] = m[i], MapPair{m[(i+1)%len(m)].Key, Atom("other")}
+		if Equal(got, turned) {
+			t.Errorf("a map without its key %d is equal", i)
+		}
+		b, err := Encode(append(slices.Clone(m), MapPair{m[i].Key, int64(0)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Decode(b); !errors.Is(err, ErrTag) {
+			t.Errorf("%.80s twice: %v, want ErrTag", Format(m[i].Key), err)
+		}
 	}
 }
 

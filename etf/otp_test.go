@@ -1,7 +1,6 @@
 package etf
 
 import (
-	"bytes"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -36,32 +35,39 @@ func eval(t testing.TB, expr string) string {
 	return string(out)
 }
 
-// exchange writes each term as a line of hex, has OTP read it, and returns what OTP writes back.
+// exchange has OTP read each term and returns what it writes of it.
 func exchange(t *testing.T, encoded [][]byte) [][]byte {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "terms")
-	var lines bytes.Buffer
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	var list List
 	for _, b := range encoded {
-		fmt.Fprintf(&lines, "%x\n", b)
+		list = append(list, Binary(b))
 	}
-	if err := os.WriteFile(file, lines.Bytes(), 0o600); err != nil {
+	b, err := Encode(list)
+	if err != nil {
 		t.Fatal(err)
 	}
-	out := eval(t, fmt.Sprintf(`{ok, F} = file:read_file(%q),
-		Un = fun(H) -> << <<(binary_to_integer(<<X:2/binary>>, 16))>> || <<X:2/binary>> <= H >> end,
-		Hex = fun(B) -> [io_lib:format("~2.16.0b", [X]) || <<X>> <= B] end,
-		[io:put_chars([try T = binary_to_term(Un(L)), T = binary_to_term(term_to_binary(T)), Hex(term_to_binary(T))
-			catch C:R -> io_lib:format("~0p", [{C, R}]) end, $\n]) || L <- binary:split(F, <<"\n">>, [global, trim_all])]`, file))
+	if err := os.WriteFile(in, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eval(t, fmt.Sprintf(`{ok, F} = file:read_file(%q),
+		Answers = [try T = binary_to_term(B), T = binary_to_term(term_to_binary(T)), term_to_binary(T) catch C:R -> {C, R} end || B <- binary_to_term(F)],
+		ok = file:write_file(%q, term_to_binary(Answers))`, in, out))
+	if b, err = os.ReadFile(out); err != nil {
+		t.Fatal(err)
+	}
+	answers := mustDecode(t, b).(List)
+	if len(answers) != len(encoded) {
+		t.Fatalf("OTP answered %d of %d terms", len(answers), len(encoded))
+	}
 	var back [][]byte
-	for i, line := range strings.Split(strings.TrimSuffix(out, "\n"), "\n") {
-		b, err := hex.DecodeString(line)
-		if err != nil {
-			t.Fatalf("OTP on %.200x: %.300s", encoded[min(i, len(encoded)-1)], line)
+	for i, answer := range answers {
+		b, ok := answer.(Binary)
+		if !ok {
+			t.Fatalf("OTP on %.200x: %.300s", encoded[i], Format(answer))
 		}
 		back = append(back, b)
-	}
-	if len(back) != len(encoded) {
-		t.Fatalf("OTP answered %d of %d terms", len(back), len(encoded))
 	}
 	return back
 }
