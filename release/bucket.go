@@ -92,12 +92,7 @@ func (s Source) Current(ctx context.Context, app string) (Current, error) {
 	if err != nil {
 		return fail(err)
 	}
-	cur, err := ParseCurrent(o.Location, b)
-	cur.Token = o.Token
-	if err != nil {
-		return cur, err
-	}
-	return cur, nil
+	return ParseCurrent(o.Location, b)
 }
 
 // Archives lists the versions of app that the bucket has, the highest first. Other files beside them are passed over.

@@ -363,5 +363,23 @@ func TestStore_FullDisk(t *testing.T) {
 	}
 	// Room enough, it works again.
 	sh.put(t, "shop", "2", archiveOf(t, mixRelease("shop", "2")...))
-	fetchOK(t, s, "shop", Current{Version: "2"})
+	r := fetchOK(t, s, "shop", Current{Version: "2"})
+
+	// No room for the copies of an instance's folder.
+	filler := filepath.Join(dir, "filler")
+	if err := os.WriteFile(filler, make([]byte, 300_000), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("filling the disk: %v", err)
+	}
+	for _, instance := range []string{"shop-aaaaaa", "shop-bbbbbb"} {
+		if err := s.Prepare(context.Background(), "shop", instance, r, nil); !errors.Is(err, ErrNoSpace) {
+			t.Errorf("Prepare: %v, want ErrNoSpace", err)
+		}
+	}
+	if a, b := folderState(t, s, "shop", "shop-aaaaaa"), folderState(t, s, "shop", "shop-bbbbbb"); a != "1/-/-" || b != "none" {
+		t.Errorf("folders are %s and %s, want 1/-/- and none", a, b)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	prepareOK(t, s, "shop-bbbbbb", r)
 }

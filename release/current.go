@@ -20,9 +20,8 @@ type Current struct {
 	SHA256      string   // of the archive, 64 lower-case hexadecimal digits; empty: not given
 	Signature   string   // kept as it is; nothing checks it yet
 
-	File   string // where it was read from; not part of the file
-	Token  string // of the object it was read from; not part of the file
-	Digest string // sha256 of the bytes it was read from; not part of the file
+	File  string // where it was read from; not part of the file
+	Token string // changes with the content: the sha256 of what was read; not part of the file
 }
 
 const (
@@ -36,13 +35,13 @@ var currentKeys = []string{"version", "hash", "pre_commands", "sha256", "signatu
 
 // ParseCurrent reads a current.json strictly: one object with the keys version (required), hash, pre_commands, sha256
 // and signature, each at most once and of its type; null stands for an absent key.
-// The error is a *CurrentError; file is what it names. File and Digest are set in either case.
+// The error is a *CurrentError; file is what it names. File and Token are set in either case.
 func ParseCurrent(file string, b []byte) (Current, error) {
 	sum := sha256.Sum256(b)
 	p := currentParser{file: file, src: b}
-	p.cur.File, p.cur.Digest = file, hex.EncodeToString(sum[:])
+	p.cur.File, p.cur.Token = file, hex.EncodeToString(sum[:])
 	if err := p.parse(); err != nil {
-		return Current{File: file, Digest: p.cur.Digest}, err
+		return Current{File: file, Token: p.cur.Token}, err
 	}
 	return p.cur, nil
 }

@@ -30,8 +30,8 @@ func TestParseCurrent(t *testing.T) {
 			if err != nil || !got.Equal(tt.want) {
 				t.Fatalf("ParseCurrent(%q) = %+v, %v, want %+v", tt.text, got, err, tt.want)
 			}
-			if got.File != "f" || len(got.Digest) != 64 {
-				t.Errorf("File %q, Digest %q", got.File, got.Digest)
+			if got.File != "f" || len(got.Token) != 64 {
+				t.Errorf("File %q, Token %q", got.File, got.Token)
 			}
 			again, err := ParseCurrent("f", got.Encode())
 			if err != nil || !again.Equal(got) {
@@ -91,8 +91,8 @@ func TestParseCurrent_NamesLineAndReason(t *testing.T) {
 			if bad.File != "/b/current.json" || bad.Line != tt.line || !strings.Contains(bad.Reason, tt.reason) {
 				t.Errorf("ParseCurrent(%q): %v, want line %d: …%s…", tt.text, err, tt.line, tt.reason)
 			}
-			if got.Version != "" || got.Digest == "" {
-				t.Errorf("ParseCurrent(%q) = %+v, want a digest alone", tt.text, got)
+			if got.Version != "" || got.Token == "" {
+				t.Errorf("ParseCurrent(%q) = %+v, want a token alone", tt.text, got)
 			}
 		})
 	}
@@ -116,7 +116,7 @@ func FuzzCurrent(f *testing.F) {
 			t.Fatalf("ParseCurrent(%q): version %q", b, got.Version)
 		}
 		again, err := ParseCurrent("f", got.Encode())
-		again.Digest = got.Digest
+		again.Token = got.Token
 		if len(got.Encode()) <= maxCurrent && (err != nil || !reflect.DeepEqual(again, got)) {
 			t.Fatalf("ParseCurrent(Encode()) = %+v, %v, want %+v", again, err, got)
 		}

@@ -116,13 +116,17 @@ func TestInspect_ForAnotherApp(t *testing.T) {
 
 func TestInspect_ChecksAsUnpackingDoes(t *testing.T) {
 	t.Parallel()
-	name := writeArchive(t, archiveOf(t, append(mixRelease("shop", "1.0.0"), member{name: "../x", body: "x"})...))
-	if _, err := Inspect(context.Background(), name, Limits{}); !errors.Is(err, ErrUnsafePath) {
-		t.Errorf("Inspect: %v, want ErrUnsafePath", err)
-	}
-	name = writeArchive(t, archiveOf(t, append(mixRelease("shop", "1.0.0"), member{name: "p", typ: tar.TypeFifo})...))
-	if _, err := Inspect(context.Background(), name, Limits{}); !errors.Is(err, ErrUnsafePath) {
-		t.Errorf("Inspect: %v, want ErrUnsafePath", err)
+	for _, m := range []member{
+		{name: "../x", body: "x"},
+		{name: "p", typ: tar.TypeFifo},
+		{name: "a/l", typ: tar.TypeSymlink, link: "../../x"},
+		{name: "a/l", typ: tar.TypeSymlink, link: "b/../x"},
+		{name: "a/l", typ: tar.TypeSymlink, link: "/x"},
+	} {
+		name := writeArchive(t, archiveOf(t, append(mixRelease("shop", "1.0.0"), m)...))
+		if _, err := Inspect(context.Background(), name, Limits{}); !errors.Is(err, ErrUnsafePath) {
+			t.Errorf("Inspect with %+v: %v, want ErrUnsafePath", m, err)
+		}
 	}
 	if _, err := Inspect(context.Background(), filepath.Join(t.TempDir(), "none"), Limits{}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Inspect of no file: %v, want ErrNotFound", err)

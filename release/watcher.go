@@ -214,7 +214,7 @@ type appWatch struct {
 	archiveKey string // of the archive that current.json names
 
 	// of run
-	told      string // state that was told last: a digest or an error
+	told      string // state that was told last: a content or an error
 	last      Change // told last
 	doubt     string // error that was seen, but not long enough
 	doubtedAt time.Time
@@ -282,7 +282,7 @@ func (a *appWatch) look(ctx context.Context) time.Duration {
 		return min(again, a.lookAtError(ctx, err))
 	}
 	a.doubt = ""
-	if state := "digest " + cur.Digest; state != a.told {
+	if state := "content " + cur.Token; state != a.told {
 		// The archive's state from before the change is told: whatever becomes of it afterwards is a change.
 		a.follow(ctx, cur)
 		mended := a.last.Err != nil && !errors.Is(a.last.Err, ErrNotFound)
