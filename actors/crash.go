@@ -67,7 +67,7 @@ func (s *System) instanceCrashed(rec state.Instance, id process.Identity, e proc
 		why = "ended while the daemon was down"
 	}
 	if slogan != "" {
-		why += ": " + slogan
+		why += ": " + short(slogan)
 	}
 	counted := false
 	now, ok, err := s.editInstance(rec.Name, func(r *state.Instance) bool {

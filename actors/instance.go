@@ -107,7 +107,7 @@ func (a *instance) handle(message any) error {
 	case msgNode:
 		a.reconnect()
 	case msgLate:
-		if a.proc != nil && a.proc.Identity() == m.id && !a.rec.Ready {
+		if a.proc != nil && a.proc.Identity() == m.id && !a.rec.Ready && !a.rec.Leaving {
 			a.late()
 		}
 	case jobDone:
