@@ -150,7 +150,8 @@ func (p Plan) portNames() string {
 	return strings.Join(names, ", ")
 }
 
-// Prepare writes the plan's files, whole or not at all, owned by the plan's user.
+// Prepare writes the plan's files, whole or not at all, owned by the plan's user. The release itself, to which start
+// scripts write too (mix: tmp, relx: releases/VERSION/vm.args), must belong to that user already.
 func (p Plan) Prepare() error {
 	for _, f := range p.Files {
 		if err := p.write(f); err != nil {
@@ -186,6 +187,7 @@ func (p Plan) write(f File) error {
 	return os.Rename(temp.Name(), f.Path)
 }
 
+// own gives paths to the plan's user; with none, and where we have not the right to, they stay ours.
 func (p Plan) own(paths ...string) error {
 	if p.User == "" || os.Geteuid() != 0 {
 		return nil // Start says that another user needs root

@@ -50,7 +50,7 @@ func realRelease(t *testing.T, otp nodetest.OTP, language Language) {
 	s := Spec{
 		App: sampletest.AppName(string(language)), Language: language, Root: root, Host: "localhost",
 		Instance: fmt.Sprintf("%s-%s%s", sampletest.AppName(string(language)), otp.Release, "abcd"),
-		Cookie:   "s3cretcookie", Daemon: "beamkeeper@launchtest",
+		Cookie:   "s3cretcookie", Daemon: fmt.Sprintf("beamkeeper@launchtest%d", os.Getpid()),
 		Slot: 1, Ports: []Port{{"PORT", nodetest.FreePort(t) - 1}}, Env: []Var{{"ODD", odd}},
 		BaseEnv: otp.Env("HOME="+home, "ERL_EPMD_PORT="+strconv.Itoa(epmd), "ERL_EPMD_ADDRESS=127.0.0.1",
 			"DAEMON_SECRET=s3", "RELEASE_NAME=daemon", "RELEASE_COOKIE=wrong", "ERL_FLAGS=-bad_flag"),

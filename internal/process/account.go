@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -62,6 +63,19 @@ func (a Account) credential() (*syscall.Credential, error) {
 			"run it as root or leave out the user", a.Name, os.Geteuid())
 	}
 	return &syscall.Credential{Uid: a.UID, Gid: a.GID, Groups: a.Groups}, nil
+}
+
+// mayPass says whether the mode of a directory lets the account through it.
+func (a Account) mayPass(st syscall.Stat_t) bool {
+	switch {
+	case a.UID == 0:
+		return true
+	case st.Uid == a.UID:
+		return st.Mode&0o100 != 0
+	case st.Gid == a.GID || slices.Contains(a.Groups, st.Gid):
+		return st.Mode&0o010 != 0
+	}
+	return st.Mode&0o001 != 0
 }
 
 // Credential says what a program started by us needs to run as the OS user name; nil for the daemon's own and for

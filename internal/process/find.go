@@ -61,7 +61,8 @@ func Find(node string) ([]Found, error) {
 }
 
 // isMain tells the process that Start made from what it has started. Both lead sessions and share an environment; but
-// Start gives /dev/null and files, a BEAM gives its port programs pipes or sockets.
+// Start gives /dev/null and a log file, a BEAM gives its port programs pipes. (Before it is beam.smp, a main process is
+// one of the programs of its start scripts.)
 func isMain(s stat) bool {
 	if s.session != s.pid || s.comm == "erl_child_setup" {
 		return false
@@ -74,7 +75,7 @@ func isMain(s stat) bool {
 		return false
 	}
 	out, err := os.Stat("/proc/" + strconv.Itoa(s.pid) + "/fd/1")
-	return err == nil && (out.Mode().IsRegular() || out.Mode()&os.ModeCharDevice != 0)
+	return err == nil && out.Mode().IsRegular()
 }
 
 // better prefers the main process, then the older one.

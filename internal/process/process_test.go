@@ -35,13 +35,16 @@ func TestMain(m *testing.M) {
 
 const deadline = 20 * time.Second
 
+// testNode keeps apart what runs of this test at the same time, or left behind, have started.
+var testNode = fmt.Sprintf("p%d@test", os.Getpid())
+
 // sh is an instance that is a shell script; all its processes are killed at the end of the test.
 func sh(t *testing.T, script string) (Command, string) {
 	t.Helper()
 	dir := t.TempDir()
 	instance := fmt.Sprintf("test-%d-%d", os.Getpid(), time.Now().UnixNano())
 	t.Cleanup(func() {
-		found, err := Find("p@test")
+		found, err := Find(testNode)
 		if err != nil {
 			t.Error(err)
 		}
@@ -57,7 +60,7 @@ func sh(t *testing.T, script string) (Command, string) {
 	})
 	return Command{
 		Path: "/bin/sh", Args: []string{"-c", script}, Dir: dir,
-		Env:    []string{"PATH=" + os.Getenv("PATH"), EnvInstance + "=" + instance, EnvNode + "=p@test", EnvApp + "=test"},
+		Env:    []string{"PATH=" + os.Getenv("PATH"), EnvInstance + "=" + instance, EnvNode + "=" + testNode, EnvApp + "=test"},
 		Stdout: filepath.Join(dir, "log", "out.log"), Stderr: filepath.Join(dir, "log", "err.log"),
 	}, dir
 }
@@ -252,6 +255,19 @@ func TestStart_OtherUser(t *testing.T) {
 	c.User, c.Dir = "nobody", "/"
 	wait(t, mustStart(t, c))
 	eventually(t, contains(c.Stdout, fmt.Sprintf("%d\n%d\n", a.UID, a.GID)))
+
+	dir := t.TempDir()
+	c.Dir = filepath.Join(dir, "closed", "inner")
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(filepath.Dir(c.Dir), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	want := "the directory " + filepath.Dir(c.Dir) + " (mode 0700) is closed to that user"
+	if _, err := Start(c); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Start = %v, want it to say %q", err, want)
+	}
 }
 
 // The reaping of ours and of os/exec must not take each other's children.
@@ -375,6 +391,9 @@ func TestClose_ThenAdopt(t *testing.T) {
 	}
 	if e := wait(t, q); !e.Known || e.Code != 5 {
 		t.Errorf("exit = %+v, want 5", e)
+	}
+	if s, err := readStat(p.Identity().OSPID); !errors.Is(err, ErrGone) {
+		t.Errorf("not reaped: %+v, %v", s, err)
 	}
 	if _, ended := p.Exit(); ended {
 		t.Error("a closed watcher saw the end")

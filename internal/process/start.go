@@ -169,9 +169,30 @@ func explainStart(c Command, err error) error {
 	case errors.Is(err, syscall.ENOEXEC):
 		return fmt.Errorf("%s: neither a script with #! nor a program for this machine: %w", c.Path, err)
 	case c.User != "" && errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("%s: OS user %s may not reach it (or the directory %s): %w", c.Path, c.User, c.Dir, err)
+		return fmt.Errorf("%s as OS user %s: %w%s", c.Path, c.User, err, closedTo(c.User, c.Path, c.Dir))
 	}
 	return fmt.Errorf("%s: %w", c.Path, err)
+}
+
+// closedTo names the first directory above one of the paths that the OS user may not pass.
+func closedTo(name string, paths ...string) string {
+	a, err := LookupAccount(name)
+	if err != nil {
+		return ""
+	}
+	for _, path := range paths {
+		for i, r := range path + "/" {
+			if r != '/' || i == 0 {
+				continue
+			}
+			var st syscall.Stat_t
+			if err := syscall.Stat(path[:i], &st); err == nil && st.Mode&syscall.S_IFMT == syscall.S_IFDIR && !a.mayPass(st) {
+				return fmt.Sprintf(": the directory %s (mode %#o) is closed to that user: chmod o+x it, or make the user a member of its group",
+					path[:i], st.Mode&0o777)
+			}
+		}
+	}
+	return ""
 }
 
 func orNotDir(err error) error {

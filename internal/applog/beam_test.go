@@ -1,0 +1,58 @@
+package applog
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/beamkeeper/beamkeeper/node/nodetest"
+)
+
+// Each OTP says why it ended, in its log and in its crash dump, in the words that CrashSlogan knows.
+func TestCrashSlogan_BEAM(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		args []string
+		want []string // one of them begins the slogan
+	}{
+		{"boot file", []string{"-boot", "/none"}, []string{"init terminating in do_boot (", "Runtime terminating during boot ("}},
+		{"boot", []string{"-s", "nosuchmodule"}, []string{"init terminating in do_boot (", "Runtime terminating during boot ("}},
+		{"kernel", []string{"-eval", "exit(whereis(application_controller), kill), timer:sleep(60000)"}, []string{"Kernel pid terminated (application_controller) (killed)"}},
+		{"name in use", []string{"-sname", "twice@localhost", "-setcookie", "x"}, []string{"Protocol 'inet_tcp': the name twice@localhost seems to be in use by another Erlang node"}},
+	}
+	for _, otp := range nodetest.Want(t, "25", "27", "29") {
+		for _, tt := range tests {
+			t.Run(otp.Release+" "+tt.name, func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				epmd := nodetest.NewEPMD(t)
+				if tt.name == "name in use" {
+					nodetest.StartErl(t, otp, "twice@localhost", "x", epmd.Port)
+				}
+				began := time.Now()
+				cmd := exec.Command(filepath.Join(otp.Bin, "erl"), append([]string{"-noshell", "-noinput"}, tt.args...)...)
+				cmd.Dir = dir
+				cmd.Env = otp.Env("HOME="+dir, "ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_PORT="+epmd.Addr()[strings.LastIndex(epmd.Addr(), ":")+1:])
+				out, err := cmd.CombinedOutput()
+				if err == nil {
+					t.Fatalf("it ended well:\n%s", out)
+				}
+				log := Mark{Path: write(t, string(out))}
+				byLog := CrashSlogan(began, "", log)
+				both := CrashSlogan(began, filepath.Join(dir, "erl_crash.dump"), log)
+				for _, got := range []string{byLog, both} {
+					ok := false
+					for _, w := range tt.want {
+						ok = ok || strings.HasPrefix(got, w)
+					}
+					if !ok {
+						t.Errorf("CrashSlogan = %q, want one of %q; output:\n%s", got, tt.want, out)
+					}
+				}
+			})
+		}
+	}
+}
