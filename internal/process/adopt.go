@@ -77,7 +77,7 @@ func checkOwner(id Identity) (stat, error) {
 	if err != nil {
 		return stat{}, err
 	}
-	if !s.alive() {
+	if !s.alive() || len(env) == 0 && s.exiting {
 		return stat{}, ErrGone
 	}
 	if got := env.value(EnvInstance); got != id.Instance {

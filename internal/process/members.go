@@ -114,9 +114,12 @@ func SignalAll(id Identity, sig syscall.Signal) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return signalAll(members, sig)
+}
+
+func signalAll(members []Member, sig syscall.Signal) (sent int, err error) {
 	slices.SortStableFunc(members, func(a, b Member) int { return a.rank() - b.rank() })
 	var errs []error
-	sent := 0
 	for _, m := range members {
 		switch err := m.signal(sig); {
 		case err == nil:
@@ -141,20 +144,39 @@ func (m Member) rank() int {
 }
 
 // KillAll sends SIGKILL to every member until none is left, or until ctx ends (the error then names the survivors).
+//
+// After a crash it ends what the BEAM has left behind, port programs that may hold the instance's ports. That must be done
+// before the same instance is started again: its new processes carry the same name, and are not spared.
 func KillAll(ctx context.Context, id Identity) error {
-	pause := time.Millisecond
+	known := map[Member]bool{} // also those whose environment is gone already but who have not ended
+	pause, last := time.Millisecond, false
 	for {
-		_, killErr := SignalAll(id, syscall.SIGKILL)
-		left, err := Members(id)
+		members, err := Members(id)
 		if err != nil {
 			return err
 		}
-		if len(left) == 0 {
+		_, killErr := signalAll(members, syscall.SIGKILL)
+		for _, m := range members {
+			known[m] = true
+		}
+		var left []Member
+		for m := range known {
+			if s, err := readStat(m.OSPID); err == nil && s.start == m.StartTime && s.alive() {
+				left = append(left, m)
+			} else {
+				delete(known, m)
+			}
+		}
+		if len(members) == 0 && len(left) == 0 {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("process: kill %q: still there: %s: %w", id.Instance, describe(left), ctx.Err()), killErr)
+			if len(left) == 0 && !last { // perhaps that was all
+				last = true
+				continue
+			}
+			return errors.Join(fmt.Errorf("process: kill %q: still there: %s: %w", id.Instance, describe(append(left, members...)), ctx.Err()), killErr)
 		case <-time.After(pause):
 			pause = min(2*pause, 50*time.Millisecond)
 		}
@@ -162,12 +184,10 @@ func KillAll(ctx context.Context, id Identity) error {
 }
 
 func describe(members []Member) string {
-	var b strings.Builder
-	for i, m := range members {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "%s (OS pid %d)", m.Comm, m.OSPID)
+	var names []string
+	for _, m := range members {
+		names = append(names, fmt.Sprintf("%s (OS pid %d)", m.Comm, m.OSPID))
 	}
-	return b.String()
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
 }

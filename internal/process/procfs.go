@@ -28,6 +28,7 @@ type stat struct {
 	start   uint64 // clock ticks since boot
 	rss     uint64 // pages
 	kernel  bool   // a kernel thread
+	exiting bool   // on its way to Z; its memory, with the environment, may be gone already
 	noEnv   bool   // it was given no environment (false in the middle of an exec: not known yet)
 	exit    int    // of a zombie, as wait(2) gives it; 0 if we may not know, or on kernels without it
 }
@@ -70,7 +71,8 @@ func parseStat(b []byte) (stat, error) {
 	s.ppid, s.session = int(num(f[1])), int(num(f[3]))
 	s.utime, s.stime = num(f[11]), num(f[12])
 	s.threads, s.start, s.rss = int(num(f[17])), num(f[19]), num(f[21])
-	s.kernel = num(f[6])&pfKthread != 0
+	flags := num(f[6])
+	s.kernel, s.exiting = flags&pfKthread != 0, flags&pfExiting != 0
 	if len(f) >= 50 {
 		start, end := num(f[47]), num(f[48])
 		s.noEnv = end != 0 && start == end
@@ -79,7 +81,11 @@ func parseStat(b []byte) (stat, error) {
 	return s, bad
 }
 
-const pfKthread = 0x00200000 // PF_KTHREAD of include/linux/sched.h
+// Of include/linux/sched.h.
+const (
+	pfExiting = 0x00000004 // PF_EXITING
+	pfKthread = 0x00200000 // PF_KTHREAD
+)
 
 // maxEnviron bounds what is read of one process's environment; Linux itself allows about a quarter of the stack limit.
 const maxEnviron = 4 << 20
@@ -87,7 +93,7 @@ const maxEnviron = 4 << 20
 // environ is the environment a process was exec'd with.
 //
 // Around an exec it reads as empty (of the old memory map after, of the new one before it is filled), and an instance
-// that boots through its start scripts often is there: that is waited out. It is empty too for zombies, for kernel threads, and for who was given none.
+// that boots through its start scripts often is there: that is waited out. It is empty too for who is ending, for kernel threads, and for who was given none.
 func readEnviron(pid int) (environ, error) {
 	for range 500 {
 		f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
@@ -106,7 +112,7 @@ func readEnviron(pid int) (environ, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.kernel || !s.alive() || s.noEnv {
+		if s.kernel || s.exiting || !s.alive() || s.noEnv {
 			return nil, nil
 		}
 		time.Sleep(time.Millisecond)
