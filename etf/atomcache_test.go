@@ -52,6 +52,39 @@ func TestAtomCache_RoundTripOfManyMessages(t *testing.T) {
 	}
 }
 
+// A message has room for 255 references; further atoms are written out.
+func TestAtomCache_MoreAtomsThanReferences(t *testing.T) {
+	var out AtomCacheOut
+	out.SetEncoder(Encoder{LegacyPorts: true})
+	var terms Tuple
+	for i := range 3000 {
+		terms = append(terms, Atom(fmt.Sprint("a", i)))
+	}
+	terms = append(terms, Atom(""), Port{Node: "a@b", ID: 7})
+	out.Begin()
+	body, err := out.AppendTerm(nil, terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := out.AppendHeader(nil)
+	if header[0] != maxCacheRefs {
+		t.Errorf("%d references, want %d", header[0], maxCacheRefs)
+	}
+	if !bytes.Contains(body, []byte{tagNewPort, tagSmallAtomUTF8}) && !bytes.Contains(body, []byte{tagNewPort, tagCacheRef}) {
+		t.Error("the encoder's options got lost")
+	}
+	var refs AtomRefs
+	rest, err := new(AtomCacheIn).ReadHeader(append(header, body...), &refs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec := NewDecoder(Limits{})
+	dec.SetAtomRefs(&refs)
+	if got, rest, err := dec.DecodeTerm(rest); err != nil || len(rest) > 0 || !Equal(got, terms) {
+		t.Errorf("the message changed on its way: %v", err)
+	}
+}
+
 func TestAtomCache_SecondMessageRefersToTheFirst(t *testing.T) {
 	var out AtomCacheOut
 	for n := range 2 {

@@ -199,3 +199,26 @@ func TestCursor_DoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestCursor_ContainersLargerThanTheInput(t *testing.T) {
+	d := NewDecoder(Limits{})
+	for _, in := range [][]byte{{tagSmallTuple, 2, tagNil}, {tagLargeTuple, 255, 255, 255, 255, tagNil}, {tagMap, 0, 0, 0, 1, tagNil}, {tagList, 0, 0, 0, 1, tagNil}} {
+		c := d.Cursor(in)
+		switch c.Kind() {
+		case KindTuple:
+			c.Tuple()
+		case KindMap:
+			c.Map()
+		default:
+			c.List()
+		}
+		if !errors.Is(c.Err(), ErrTruncated) {
+			t.Errorf("%x: %v, want ErrTruncated", in, c.Err())
+		}
+	}
+	c := d.Cursor([]byte{tagNil, tagNil})
+	c.Skip()
+	if err := c.Close(); !errors.Is(err, ErrTrailing) {
+		t.Errorf("Close before the end: %v, want ErrTrailing", err)
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"math/big"
 	"regexp"
 	"strconv"
-	"strings"
 )
 
 func (d *Decoder) smallBig(b []byte, p int) (Term, int) {
@@ -72,23 +71,14 @@ func (d *Decoder) textFloat(b []byte, p int) (Term, int) {
 	return d.slabs.float(f), end
 }
 
-// parseTextFloat reads what C's "%.20e" writes: a sign or none, digits, point, digits, an exponent or none.
+// parseTextFloat reads what C's "%.20e" writes: a sign or none, digits, point, digits, an exponent or none. What is
+// too small is 0.0, what is too large an error, as in OTP.
 func parseTextFloat(text string) (float64, bool) {
 	if !textFloat.MatchString(text) {
 		return 0, false
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	if f == 0 && strings.ContainsAny(mantissa(text), "123456789") {
-		return 0, false // underflow
-	}
 	return f, err == nil
 }
 
 var textFloat = regexp.MustCompile(`^[-+]?[0-9]+\.[0-9]+([eE][-+]?[0-9]+)?$`)
-
-func mantissa(text string) string {
-	if i := strings.IndexAny(text, "eE"); i >= 0 {
-		return text[:i]
-	}
-	return text
-}

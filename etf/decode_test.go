@@ -368,3 +368,29 @@ func TestDecode_BigIntegersAreNormal(t *testing.T) {
 		}
 	}
 }
+
+// Parts of a term lie side by side in memory; appending to one must not write into the next.
+func TestDecode_PartsCanBeAppendedTo(t *testing.T) {
+	in, err := Encode(Tuple{List{int64(1)}, List{int64(2)}, Tuple{int64(3)}, Map{{int64(4), int64(4)}}, Map{{int64(5), int64(5)}}, Charlist("a"), Charlist("b"), "c", "d"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	term := mustDecode(t, in).(Tuple)
+	before := Format(term)
+	for _, part := range term {
+		switch v := part.(type) {
+		case List:
+			_ = append(v, Atom("x"))
+		case Tuple:
+			_ = append(v, Atom("x"))
+		case Map:
+			_ = append(v, MapPair{Atom("x"), Atom("x")})
+		case Binary:
+			_ = append(v, "xxxxxxxx"...)
+		}
+	}
+	_ = append(term, Atom("x"))
+	if after := Format(term); after != before {
+		t.Errorf("the term became %s, was %s", after, before)
+	}
+}

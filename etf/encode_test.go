@@ -97,3 +97,18 @@ func TestAppend_KeepsWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+func TestEncode_Bytes(t *testing.T) {
+	for _, tt := range []struct {
+		in   Term
+		want []byte
+	}{
+		{200, []byte{tagSmallInteger, 200}}, {uint8(255), []byte{tagSmallInteger, 255}}, {256, []byte{tagInteger, 0, 0, 1, 0}}, {uint32(math.MaxUint32), []byte{tagSmallBig, 4, 0, 255, 255, 255, 255}},
+		{Bitstring{Bytes: []byte{0xFF}, Bits: 3}, []byte{tagBitBinary, 0, 0, 0, 1, 3, 0xE0}}, {Bitstring{Bytes: []byte{0xFF}}, []byte{tagBinary, 0, 0, 0, 1, 0xFF}},
+		{big.NewInt(7), []byte{tagSmallInteger, 7}}, {[]Term{}, []byte{tagNil}}, {[]Term{true}, []byte{tagList, 0, 0, 0, 1, tagSmallAtomUTF8, 4, 't', 'r', 'u', 'e', tagNil}},
+	} {
+		if got, err := AppendTerm(nil, tt.in); err != nil || !bytes.Equal(got, tt.want) {
+			t.Errorf("AppendTerm(%s) = %x, %v, want %x", Format(tt.in), got, err, tt.want)
+		}
+	}
+}

@@ -132,6 +132,11 @@ func TestUnmarshal_Kinds(t *testing.T) {
 	if err := UnmarshalTerm(Tuple{Atom("etop_proc_info"), Pid{ID: 3}, 4, Atom("x")}, &rec); err != nil || rec.Pid.ID != 3 || rec.Mem != 4 || rec.Name != "x" {
 		t.Errorf("record: %+v, %v", rec, err)
 	}
+	text := "x"
+	held := struct{ P *string }{&text}
+	if err := UnmarshalTerm(mustParse(t, "#{p => undefined}"), &held); err != nil || held.P != nil {
+		t.Errorf("undefined left the pointer as it was, %v", err)
+	}
 	var list []*string
 	if err := UnmarshalTerm(mustParse(t, "[undefined,nil,null,\"v\"]"), &list); err != nil || list[0] != nil || list[1] != nil || list[2] != nil || *list[3] != "v" {
 		t.Errorf("pointers: %v, %v", list, err)
