@@ -270,6 +270,18 @@ func (a *actor) end(reason error) {
 	}
 }
 
+// hold keeps the actor busy until release is called.
+func (a *actor) hold() (release func()) {
+	a.t.Helper()
+	busy, done := make(chan struct{}), make(chan struct{})
+	d := do{f: func(*probe) error { close(busy); <-done; return nil }, done: make(chan error, 1)}
+	if err := a.s.Ergo().Send(a.pid, d); err != nil {
+		a.t.Fatal(err)
+	}
+	<-busy
+	return func() { close(done) }
+}
+
 // next is the next message the actor got.
 func (a *actor) next() received {
 	a.t.Helper()

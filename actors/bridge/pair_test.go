@@ -81,6 +81,15 @@ func pair(t *testing.T) (*System, *node.Node) {
 	return s, n
 }
 
+// settle waits until the peer has taken what the system sent so far.
+func settle(t *testing.T, s *System, n *node.Node) {
+	t.Helper()
+	var ce *node.CallError
+	if _, err := s.Node().Call(t.Context(), n.Name(), "no_such_module", "f"); !errors.As(err, &ce) {
+		t.Fatalf("call of a function that is not there: %v, want undef", err)
+	}
+}
+
 func TestPair_SendBothWays(t *testing.T) {
 	t.Parallel()
 	s, n := pair(t)
@@ -352,7 +361,8 @@ func TestPair_PeerEndsTowardsActor(t *testing.T) {
 				t.Fatal(err)
 			}
 			monitor.must(func(p *probe) error { return errors.Join(p.Monitor(pid), p.Monitor(name)) })
-			// Something in front of the end: it must stay in front.
+			// Something in front of the end: it must stay in front, also of an actor that is behind.
+			releaseTrapper, releaseMonitor := trapper.hold(), monitor.hold()
 			for i := range int64(100) {
 				for _, a := range []*actor{trapper, monitor} {
 					if err := peer.proc.Send(t.Context(), node.ToPid(a.wire()), i); err != nil {
@@ -360,12 +370,21 @@ func TestPair_PeerEndsTowardsActor(t *testing.T) {
 					}
 				}
 			}
-			monitor.must(func(p *probe) error {
-				_, err := s.Node().Call(t.Context(), n.Name(), "erlang", "node")
-				_ = err
-				return nil
-			})
+			settle(t, s, n)
 			peer.proc.Exit(reason)
+			eventually(t, "the end to arrive", func() bool {
+				infos := make([]gen.ProcessInfo, 2)
+				for i, a := range []*actor{trapper, monitor} {
+					var err error
+					if infos[i], err = s.Ergo().ProcessInfo(a.pid); err != nil {
+						t.Fatal(err)
+					}
+				}
+				q, r := infos[0].MailboxQueues, infos[1].MailboxQueues
+				return q.Main+q.System+q.Urgent == 101 && r.Main+r.System+r.Urgent == 102
+			})
+			releaseTrapper()
+			releaseMonitor()
 			for i := range int64(100) {
 				trapper.want(i)
 				monitor.want(i)
@@ -851,9 +870,7 @@ func TestPair_PlainActor(t *testing.T) {
 		defer s.corep.mu.Unlock()
 		return len(s.corep.refs) == 1
 	})
-	if _, err := s.Node().Call(ctx, n.Name(), "net_kernel", "nobody"); err == nil { // behind it on the link
-		t.Error("the call of a function that is not there succeeded")
-	}
+	settle(t, s, n)
 	mortal.proc.Exit(etf.Tuple{etf.Atom("custom")})
 	a.want(gen.MessageDownPID{PID: s.PID(mortal.proc.Pid()), Reason: Reason(etf.Tuple{etf.Atom("custom")})})
 	survivor.ended()

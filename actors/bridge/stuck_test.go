@@ -1,0 +1,146 @@
+package bridge
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"ergo.services/ergo/act"
+	"ergo.services/ergo/gen"
+
+	"github.com/beamkeeper/beamkeeper/etf"
+	"github.com/beamkeeper/beamkeeper/node"
+)
+
+// A peer that has stopped reading: who sends to it waits, and nobody else.
+func TestPair_StuckPeerDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
+	m := startPortMapper(t)
+	s := startSystem(t, m.addr, "go")
+	n, stuck := newNode(t, m.addr, "peer"), newNode(t, m.addr, "stuck")
+	startNode(t, n)
+	startNode(t, stuck)
+	peer := spawnRaw(t, n)
+	peer.serve()
+	pid := s.PID(peer.proc.Pid())
+	if err := s.Node().Connect(t.Context(), n.Name()); err != nil {
+		t.Fatal(err)
+	}
+
+	release := make(chan struct{})
+	blocked := stuck.Spawn(node.ReceiverFunc(func(*node.Process, node.Signal) { <-release }))
+	other := spawnRaw(t, stuck)
+	defer func() {
+		select {
+		case <-release:
+		default:
+			close(release)
+		}
+	}()
+
+	linked := spawnProbe(t, s, "")
+	linked.must(func(p *probe) error { return p.Link(s.PID(other.proc.Pid())) })
+	sender := spawnProbe(t, s, "")
+	sent := make(chan error, 1)
+	go func() {
+		sent <- sender.do(func(p *probe) error {
+			for range 32 {
+				if err := p.Send(s.PID(blocked.Pid()), make(etf.Binary, 1<<20)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}()
+	eventually(t, "the outbox to fill", func() bool {
+		for _, p := range s.Node().Peers() {
+			if p.Name == stuck.Name() && p.Queued >= node.DefaultOutboxBytes {
+				return true
+			}
+		}
+		return false
+	})
+
+	begin := time.Now()
+	linked.end(gen.TerminateReasonNormal) // its exit signal waits in the outbox
+	linked.ended()
+	plain, a := spawnPlain(t, s), spawnProbe(t, s, "")
+	plain.must(func(p *plainProbe) error {
+		return errors.Join(p.Monitor(s.PID(other.proc.Pid())), p.Monitor(pid))
+	})
+	a.must(func(p *probe) error {
+		_, err := p.Call(pid, 1)
+		return errors.Join(err, p.Link(pid), p.Monitor(pid))
+	})
+	if d := time.Since(begin); d > 10*time.Second {
+		t.Errorf("what has nothing to do with the stuck peer took %v", d)
+	}
+	select {
+	case err := <-sent:
+		t.Errorf("the sender did not wait for the stuck peer: %v", err)
+	default:
+	}
+	close(release)
+	if err := <-sent; err != nil {
+		t.Errorf("sending to the peer once it reads again: %v", err)
+	}
+	if m := nextAs[node.Exit](other); m.From != linked.wire() || !etf.Equal(m.Reason, etf.Atom("normal")) {
+		t.Errorf("got %v, want the exit of the linked actor", m)
+	}
+}
+
+type topSupervisor struct {
+	act.Supervisor
+	got chan received
+}
+
+func (s *topSupervisor) Init(...any) (act.SupervisorSpec, error) {
+	spec := act.SupervisorSpec{
+		Type: act.SupervisorTypeOneForOne,
+		Children: []act.SupervisorChildSpec{{
+			Name: "child", Factory: func() gen.ProcessBehavior { return &probe{got: s.got} },
+		}},
+	}
+	spec.Restart.Strategy = act.SupervisorStrategyPermanent
+	spec.Restart.Intensity = 5
+	spec.Restart.Period = 5
+	return spec, nil
+}
+
+// A supervised Actor that a peer kills is a new process under the old name.
+func TestPair_SupervisedActorComesBack(t *testing.T) {
+	t.Parallel()
+	s, n := pair(t)
+	got := make(chan received, 16)
+	sup, err := s.Ergo().Spawn(func() gen.ProcessBehavior { return &topSupervisor{got: got} }, gen.ProcessOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := node.ToName("child", s.Node().Name())
+	self := func() etf.Pid {
+		var pid etf.Pid
+		eventually(t, "the child to answer", func() bool {
+			r, err := n.GenCall(t.Context(), name, etf.Atom("self"))
+			pid, _ = r.(etf.Pid)
+			return err == nil
+		})
+		return pid
+	}
+	peer := spawnRaw(t, n)
+	first := self()
+	if _, err := peer.proc.Monitor(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if err := peer.proc.SendExit(t.Context(), first, etf.Atom("kill")); err != nil {
+		t.Fatal(err)
+	}
+	if m := nextAs[node.Down](peer); !etf.Equal(m.Reason, etf.Atom("killed")) {
+		t.Errorf("down %v, want killed", m)
+	}
+	if second := self(); second == first {
+		t.Errorf("the child is %v as before", second)
+	}
+	if _, err := s.Ergo().ProcessState(sup); err != nil {
+		t.Errorf("the supervisor: %v", err)
+	}
+}
