@@ -63,18 +63,23 @@ type Node struct {
 // can be spawned before Start and keep their pids when EPMD comes later or is restarted; peers only see the
 // one in the handshake.
 func New(c Config) (*Node, error) {
+	var seed [12]byte
+	rand.Read(seed[:]) // never fails
+	return newNode(c, randomCreation(), seed)
+}
+
+// newNode makes a node whose pids and references are as creation and seed say.
+func newNode(c Config, creation uint32, seed [12]byte) (*Node, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	n := &Node{
-		config: c, self: c.Name.Atom(), creation: randomCreation(),
+		config: c, self: c.Name.Atom(), creation: creation,
 		accepting: make(chan struct{}, maxAccepting),
 		peers:     map[Name]*peer{},
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.epmd = &EPMDClient{Addr: c.EPMDAddr, Self: c.Name.Host, Resolve: c.Resolve}
-	var seed [12]byte
-	rand.Read(seed[:]) // never fails
 	n.refs.Store(binary.BigEndian.Uint64(seed[:]) >> 16)
 	n.refBase = binary.BigEndian.Uint32(seed[8:])
 	n.procs.init(n)

@@ -15,8 +15,11 @@ func (n *Node) spawnServices() {
 	n.client = &client{pending: map[etf.Ref]chan outcome{}}
 	n.client.process = n.Spawn(n.client)
 	n.io = n.Spawn(&ioServer{node: n})
-	for name, f := range map[etf.Atom]ReceiverFunc{"net_kernel": netKernel, "rex": rex} {
-		if err := n.Spawn(f).Register(name); err != nil {
+	for _, s := range []struct {
+		name etf.Atom
+		f    ReceiverFunc
+	}{{"net_kernel", netKernel}, {"rex", rex}} {
+		if err := n.Spawn(s.f).Register(s.name); err != nil {
 			panic(err) // the table is empty
 		}
 	}
