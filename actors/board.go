@@ -28,6 +28,8 @@ type instanceView struct {
 	chain chain
 	retry time.Time // in backoff: when it is started again
 	note  string    // what is wrong now, empty when nothing is
+
+	drained bool // is being stopped, and its applications have
 }
 
 // change is the last that is known of an app's current.json.
@@ -50,7 +52,7 @@ func (b *board) show(instance string, v instanceView) (moved bool) {
 	defer b.mu.Unlock()
 	before, there := b.instances[instance]
 	b.instances[instance] = v
-	return !there || before.phase != v.phase || before.state != v.state
+	return !there || before.phase != v.phase || before.state != v.state || before.drained != v.drained
 }
 
 func (b *board) instance(name string) (instanceView, bool) {

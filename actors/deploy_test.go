@@ -224,6 +224,7 @@ func TestDeploy_ACrashLoopFailsItBeforeTheTimeout(t *testing.T) {
 	spec.Readiness.Timeout = time.Hour
 	w := newWorld(t, spec)
 	w.shelf.scripts["1.0.0"] = "exit 3"
+	w.cluster.refuse[""] = errors.New("name not registered")
 	w.up()
 	d := w.ended(w.deploy("shop", "1.0.0").ID, api.DeploymentFailed)
 	if !strings.Contains(d.Error, "crashed 2 times before it was ready: exit code 3") {

@@ -175,7 +175,7 @@ func (p picture) observed() []observed {
 	for i, rec := range p.instances {
 		o := observed{
 			name: rec.Name, slot: rec.Slot, release: releaseID{rec.Version, rec.SHA256}, restart: rec.Restart,
-			phase: p.views[i].phase, leaving: rec.Leaving,
+			phase: p.views[i].phase, leaving: rec.Leaving, drained: p.views[i].drained,
 		}
 		switch {
 		case rec.Failed:

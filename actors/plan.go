@@ -42,7 +42,8 @@ type observed struct {
 	release  releaseID
 	restart  uint64
 	phase    phase
-	leaving  bool   // is being stopped for good; its slot is taken until it is gone
+	leaving  bool   // is being stopped for good; its slot is taken until it is gone or drained
+	drained  bool   // has stopped its applications: its ports are free, only the OS process has not ended yet
 	replaces string // the instance it was started to replace
 }
 
@@ -77,10 +78,16 @@ func reconcile(w wanted, have []observed) plan {
 	var match, old []observed
 	taken := make(map[int]bool)
 	ready := 0
+	leaving, drained := 0, 0
 	for _, o := range have {
+		if o.leaving && o.drained {
+			drained++
+			continue
+		}
 		taken[o.slot] = true
 		switch {
 		case o.leaving:
+			leaving++
 			continue
 		case o.phase == phaseStopped, (!w.replace || o.release.same(w.release)) && o.restart >= w.restart:
 			match = append(match, o)
@@ -91,7 +98,6 @@ func reconcile(w wanted, have []observed) plan {
 			ready++
 		}
 	}
-	leaving := len(have) - len(match) - len(old)
 	p.differs = len(old) > 0 || len(match) != w.replicas
 
 	// More than enough of the right ones: those outside the slots go first, then those that do not serve, then high slots.
@@ -180,7 +186,7 @@ func reconcile(w wanted, have []observed) plan {
 		starting++
 		total++
 	}
-	p.complete = p.idle() && leaving == 0 && len(old) == 0 && len(match) == w.replicas
+	p.complete = p.idle() && leaving+drained == 0 && len(old) == 0 && len(match) == w.replicas
 	return p
 }
 

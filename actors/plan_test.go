@@ -17,6 +17,7 @@ func want(version string, replicas int) wanted {
 func TestReconcile(t *testing.T) {
 	t.Parallel()
 	leaving := func(o observed) observed { o.leaving = true; return o }
+	drained := func(o observed) observed { o.leaving, o.drained = true, true; return o }
 	tests := []struct {
 		name string
 		want wanted
@@ -65,6 +66,15 @@ func TestReconcile(t *testing.T) {
 			name: "then the next new one starts there",
 			want: want("2", 2), have: []observed{one("b", 1, "1", phaseReady), one("n", 2, "2", phaseReady)},
 			start: []int{0},
+		},
+		{
+			name: "or has stopped all but its OS process",
+			want: want("2", 2), have: []observed{drained(one("a", 0, "1", phaseReady)), one("b", 1, "1", phaseReady), one("n", 2, "2", phaseReady)},
+			start: []int{0},
+		},
+		{
+			name: "which is waited for in the end",
+			want: want("2", 1), have: []observed{drained(one("a", 0, "1", phaseReady)), one("n", 1, "2", phaseReady)},
 		},
 		{
 			name: "max_unavailable makes room by stopping an old one",

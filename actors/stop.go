@@ -32,6 +32,7 @@ type stopping struct {
 	done    <-chan struct{}
 	signal  func(syscall.Signal) error
 	killAll func(context.Context) error // ends what is left, the process included
+	asked   func()                      // told that the node has taken init:stop
 	report  func(stopStep)
 }
 
@@ -52,6 +53,9 @@ func (s stopping) run(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, initStopTimeout)
 		defer cancel()
 		_, err := s.cluster.Call(ctx, s.peer, "init", "stop")
+		if err == nil {
+			s.asked()
+		}
 		return err
 	}) || s.try(ctx, "sigterm", termTimeout, func(context.Context) error { return s.signal(syscall.SIGTERM) })
 	if err := ctx.Err(); err != nil && !ended {
@@ -69,6 +73,9 @@ func (s stopping) run(ctx context.Context) error {
 
 // try does one step and waits for the process to end. What could not even be done is not waited for.
 func (s stopping) try(ctx context.Context, name string, timeout time.Duration, do func(context.Context) error) (ended bool) {
+	if ctx.Err() != nil {
+		return false
+	}
 	begun := time.Now()
 	err := do(ctx)
 	if err != nil {
@@ -108,7 +115,10 @@ func (a *instance) stop() work {
 	ctx, cancel := context.WithCancel(a.ctx)
 	s, p, rec := a.sys, a.proc, a.rec
 	var steps []stopStep
+	asked := new(bool)
+	a.asked = asked
 	w := stopping{
+		asked:   func() { s.send(a.self, msgAsked{asked}) },
 		cluster: s.cfg.Cluster, peer: a.peer, timeout: a.spec.Stop, done: p.Done(), signal: p.Signal,
 		killAll: func(ctx context.Context) error { return process.KillAll(ctx, p.Identity()) },
 		report: func(st stopStep) {

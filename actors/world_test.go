@@ -73,17 +73,25 @@ func (w testWriter) Write(b []byte) (int, error) {
 // up starts the daemon's part.
 func (w *world) up() *world {
 	w.t.Helper()
-	var err error
-	if w.store, err = state.Open(filepath.Join(w.dir, "state")); err != nil {
+	if err := w.upErr(); err != nil {
 		w.t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) upErr() (err error) {
+	if w.store, err = state.Open(filepath.Join(w.dir, "state")); err != nil {
+		return err
 	}
 	w.cfg.State = w.store
-	if w.sys, err = Start(context.Background(), w.cfg); err != nil {
+	sys, err := Start(context.Background(), w.cfg)
+	if err != nil {
 		w.store.Close()
-		w.t.Fatal(err)
+		return err
 	}
-	w.cluster.sys = w.sys
-	return w
+	w.sys = sys
+	w.cluster.set(func() { w.cluster.sys = sys })
+	return nil
 }
 
 // down ends it.
@@ -336,7 +344,7 @@ func (s *stage) Disconnect(peer node.Name) bool {
 
 func (s *stage) Call(_ context.Context, peer node.Name, mod, fun etf.Atom, _ ...etf.Term) (etf.Term, error) {
 	s.mu.Lock()
-	up, deaf := s.links[peer], s.deaf
+	up, deaf, sys := s.links[peer], s.deaf, s.sys
 	ready, said := s.started[peer.Alive]
 	if !said {
 		ready, said = s.started[""]
@@ -356,7 +364,7 @@ func (s *stage) Call(_ context.Context, peer node.Name, mod, fun etf.Atom, _ ...
 	case "erlang:system_info":
 		return etf.Charlist("27"), nil
 	case "init:stop":
-		if p := s.sys.reg.process(peer.Alive); p != nil && !deaf {
+		if p := sys.reg.process(peer.Alive); p != nil && !deaf {
 			p.Signal(syscall.SIGKILL)
 		}
 		return etf.Atom("ok"), nil
@@ -405,9 +413,9 @@ func (l *lockedBuffer) String() string {
 func (l *lockedBuffer) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // publish writes current.json of an app; the archives of a world's bucket are never looked at.
-func (w *world) publish(app, version string) {
+func (w *world) publish(app, version string, hash ...string) {
 	w.t.Helper()
-	cur := release.Current{Version: version, Hash: "hash-of-" + version}
+	cur := release.Current{Version: version, Hash: "hash-of-" + version + strings.Join(hash, "")}
 	b := cur.Encode()
 	if err := w.bucket.Put(w.t.Context(), release.CurrentKey(app, ""), strings.NewReader(string(b)), int64(len(b))); err != nil {
 		w.t.Fatal(err)

@@ -34,7 +34,7 @@ type App struct {
 	At      time.Time `json:"at"`               // when it was said
 	Settled Release   `json:"settled"`          // what the last deployment to succeed brought
 
-	// Current is the change token of the current.json last acted on. While it is the bucket's, an operator's wish stands.
+	// Current is the digest of the current.json last acted on. While it is the bucket's, an operator's wish stands.
 	Current string `json:"current,omitempty"`
 
 	Stopped    bool   `json:"stopped,omitempty"`     // the operator stopped the app
