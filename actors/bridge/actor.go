@@ -28,7 +28,8 @@ type Cast struct{ Request etf.Term }
 //     node.Dest), connect to its node first if need be, and wait meanwhile: this actor waits, nobody else.
 //   - Link and Monitor are this actor's, with its own pid: process_info of the other side shows it, and when the actor
 //     ends, for whatever reason, the other side gets EXIT and DOWN. A link made by name is one to the process that has
-//     the name now. A process that is not there answers with exit or down and gen.ErrProcessUnknown.
+//     the name now. A process that is not there answers with exit or down and gen.ErrProcessUnknown. Ergo names a
+//     monitor by its target, so a second one of the same target is gen.ErrTargetExist. Info lists none of these.
 //   - Exits and downs keep their place among the messages of their sender. A trapped exit arrives as
 //     gen.MessageExitPID (gen.MessageExitProcessID if linked by name), a down as gen.MessageDownPID or
 //     gen.MessageDownProcessID; Reason says how their reasons look. Without SetTrapExit an exit ends the actor, except

@@ -24,7 +24,9 @@
 //     package node dials, accepts and shakes hands, and only a finished link is handed to Ergo, through a socket that
 //     ends in this process. None of these methods waits for the network while Ergo holds a lock. Peers see them under
 //     their own pids too, except that their links and monitors of remote processes are monitors held by the Ergo
-//     node's pid, and that a link does not make the remote process see their end.
+//     node's pid, and that a link does not make the remote process see their end. What they ask of a node without a
+//     link fails with gen.ErrNoRoute at once, while package node dials in the background. They do not get exits with
+//     reason normal, since the bridge cannot see whether they trap.
 //
 // Peers find actors by the Router of package node, also those that never sent anything. Ergo tells the bridge when such an
 // actor ends: it believes that a process of a node called localPeer monitors it.

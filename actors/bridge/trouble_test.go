@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -142,5 +144,48 @@ func TestPair_SupervisedActorComesBack(t *testing.T) {
 	}
 	if _, err := s.Ergo().ProcessState(sup); err != nil {
 		t.Errorf("the supervisor: %v", err)
+	}
+}
+
+// Links come and go while peers call act.Actors, whose answers need a connection of Ergo's.
+func TestPair_AnswersOnFreshLinks(t *testing.T) {
+	t.Parallel()
+	s, n := pair(t)
+	var pids []etf.Pid
+	for range 8 {
+		pids = append(pids, s.Pid(spawnPlain(t, s).pid))
+	}
+	for round := range 30 {
+		var wg sync.WaitGroup
+		for i, pid := range pids {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				for call := range 10 {
+					req := int64(round*1000 + i*100 + call)
+					got, err := n.GenCall(ctx, node.ToPid(pid), req)
+					if err != nil || !etf.Equal(got, etf.Tuple{etf.Atom("echo"), req}) {
+						t.Errorf("round %d: GenCall = %v, %v", round, got, err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if t.Failed() {
+			return
+		}
+		eventually(t, "Ergo to know the peer", func() bool {
+			_, err := s.Ergo().Network().Node("peer@localhost")
+			return err == nil
+		})
+		if round%2 == 0 {
+			n.Disconnect(s.Node().Name())
+		} else {
+			s.Node().Disconnect(n.Name())
+		}
+		eventually(t, "both to see the link down", func() bool {
+			return !n.Connected(s.Node().Name()) && !s.Node().Connected(n.Name())
+		})
 	}
 }
