@@ -146,6 +146,23 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+// A call as a gen_server gets it, read by the decoder of a link.
+func BenchmarkDecodeCall(b *testing.B) {
+	from := Pid{Node: "a@host", ID: 85, Creation: 7}
+	data, err := AppendTerm(nil, Tuple{Atom("$gen_call"), Tuple{from, ImproperList{Elems: []Term{Atom("alias")}, Tail: Ref{Node: "a@host", Len: 3}}}, Tuple{Atom("get"), "key", int64(100000)}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := NewDecoder(Limits{})
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := d.DecodeTerm(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // A control message as a link reads it: {SEND_SENDER, From, To} by cursor.
 func BenchmarkCursor(b *testing.B) {
 	data, err := AppendTerm(nil, Tuple{int64(22), Pid{Node: "a@host", ID: 85, Creation: 7}, Pid{Node: "b@host", ID: 90, Creation: 9}})

@@ -81,39 +81,33 @@ func equalLists(a, b Term) bool {
 	return (x.tail == nil) == (y.tail == nil) && (x.tail == nil || Equal(x.tail, y.tail))
 }
 
+// equalMaps compares pair by pair as long as both have the same order, and looks up the rest by hash. A key is compared
+// with few others, so that maps nested in keys do not multiply the work.
 func equalMaps(a, b Map) bool {
 	if len(a) != len(b) {
 		return false
 	}
-	same := true
 	for i := range a {
-		if same = Equal(a[i].Key, b[i].Key); !same {
-			break
+		if !Equal(a[i].Key, b[i].Key) {
+			return equalUnordered(a[i:], b[i:])
 		}
 		if !Equal(a[i].Value, b[i].Value) {
 			return false
 		}
 	}
-	if same {
-		return true
-	}
+	return true
+}
+
+func equalUnordered(a, b Map) bool {
 	index := make(map[uint64][]int, len(b))
 	for i := range b {
 		h := hashTerm(plain(b[i].Key))
 		index[h] = append(index[h], i)
 	}
 	for i := range a {
-		found := false
-		for _, j := range index[hashTerm(plain(a[i].Key))] {
-			if Equal(a[i].Key, b[j].Key) {
-				if !Equal(a[i].Value, b[j].Value) {
-					return false
-				}
-				found = true
-				break
-			}
-		}
-		if !found {
+		candidates := index[hashTerm(plain(a[i].Key))]
+		found := slices.IndexFunc(candidates, func(j int) bool { return Equal(a[i].Key, b[j].Key) })
+		if found < 0 || !Equal(a[i].Value, b[candidates[found]].Value) {
 			return false
 		}
 	}

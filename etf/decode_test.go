@@ -177,6 +177,28 @@ func TestDecode_KeysOfEveryKind(t *testing.T) {
 	}
 }
 
+// Two keys that are equal but for the order of the maps nested in them: the work must not double with each level.
+func TestDecode_NestedMapsAsKeysTakeNoLongTime(t *testing.T) {
+	nest := func(turned bool) Term {
+		var key Term = Atom("core")
+		for range 200 {
+			m := Map{{key, int64(1)}, {Atom("x"), int64(1)}, {Atom("y"), int64(2)}}
+			if turned {
+				m[1], m[2] = m[2], m[1]
+			}
+			key = m
+		}
+		return key
+	}
+	in, err := Encode(Map{{nest(false), int64(1)}, {nest(true), int64(2)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Decode(in); !errors.Is(err, ErrTag) {
+		t.Errorf("got %v, want ErrTag", err)
+	}
+}
+
 func TestDecode_MalformedTerms(t *testing.T) {
 	atom := []byte{tagSmallAtomUTF8, 1, 'a'}
 	cat := func(parts ...any) []byte {

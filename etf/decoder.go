@@ -1,12 +1,7 @@
 package etf
 
 import (
-	"bytes"
-	"compress/zlib"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"sync"
 )
 
@@ -20,6 +15,7 @@ type Decoder struct {
 	CopyBinaries bool
 
 	limits Limits
+	chunk  int // the least size of a chunk of slabs
 	refs   *AtomRefs
 	atoms  atomTable
 	slabs  slabs
@@ -28,9 +24,14 @@ type Decoder struct {
 }
 
 // NewDecoder returns a Decoder with the given limits.
-func NewDecoder(l Limits) *Decoder { return &Decoder{limits: l.withDefaults()} }
+func NewDecoder(l Limits) *Decoder { return &Decoder{limits: l.withDefaults(), chunk: linkChunk} }
 
-var decoders = sync.Pool{New: func() any { return NewDecoder(Limits{}) }}
+// decoders serve Decode, one term each.
+var decoders = sync.Pool{New: func() any {
+	d := NewDecoder(Limits{})
+	d.chunk = minChunk
+	return d
+}}
 
 // Decode reads one term from b, which starts with the version byte 131 and holds nothing else.
 // Binaries of the term alias b. Limits are the defaults. Errors: *SyntaxError.
@@ -91,8 +92,9 @@ func (d *Decoder) whole(t Term, b []byte, p int) (Term, error) {
 
 // Sizes of slab chunks, in elements. A message of some length seldom has more elements of a kind than an eighth of it.
 const (
-	minChunk = 4
-	maxChunk = 512
+	minChunk  = 4
+	linkChunk = 64 // of a Decoder, which needs what is left of one message for the next
+	maxChunk  = 512
 	// keepSlabs is the longest input after which the rest of the slabs serves the next one: together they must not keep
 	// much memory alive for one small term.
 	keepSlabs = 4096
@@ -100,7 +102,7 @@ const (
 
 // top reads the term at b[p:].
 func (d *Decoder) top(b []byte, p int) (Term, int) {
-	d.slabs.chunk = min(max(len(b)/16, minChunk), maxChunk)
+	d.slabs.chunk = min(max(len(b)/16, d.chunk), maxChunk)
 	if p < len(b) && b[p] == tagLocal {
 		return d.local(b, p)
 	}
@@ -121,51 +123,4 @@ func (d *Decoder) fail(p int, tag byte, err error) (Term, int) {
 
 func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrTag, fmt.Sprintf(format, args...))
-}
-
-// compressed reads 131,80: the size of the rest when unpacked, u32, then zlib data.
-func (d *Decoder) compressed(b []byte) (Term, error) {
-	fail := func(err error) (Term, error) {
-		return nil, &SyntaxError{Offset: 1, Tag: tagCompressed, Err: err}
-	}
-	if len(b) < 6 {
-		return fail(ErrTruncated)
-	}
-	size := int(binary.BigEndian.Uint32(b[2:]))
-	if size > d.limits.MaxDecompressed {
-		return fail(fmt.Errorf("%w: %d bytes unpacked, at most %d", ErrLimit, size, d.limits.MaxDecompressed))
-	}
-	packed := bytes.NewReader(b[6:])
-	data, err := inflate(packed, size)
-	if err != nil {
-		return fail(err)
-	}
-	if packed.Len() > 0 {
-		return nil, &SyntaxError{Offset: len(b) - packed.Len(), Err: ErrTrailing}
-	}
-	t, p := d.top(data, 0)
-	return d.whole(t, data, p)
-}
-
-// inflate unpacks exactly size bytes. Memory grows with what really comes, not with what the sender declares.
-func inflate(packed *bytes.Reader, size int) ([]byte, error) {
-	zr, err := zlib.NewReader(packed)
-	if err != nil {
-		return nil, zlibError(err)
-	}
-	data, err := io.ReadAll(io.LimitReader(zr, int64(size)+1))
-	switch {
-	case err != nil:
-		return nil, zlibError(err)
-	case len(data) != size:
-		return nil, malformed("unpacks to other than the declared %d bytes", size)
-	}
-	return data, nil
-}
-
-func zlibError(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return ErrTruncated
-	}
-	return fmt.Errorf("%w: %v", ErrTag, err)
 }

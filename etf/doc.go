@@ -10,7 +10,7 @@
 //   - A Cursor walks over terms without building them.
 //   - Unmarshal fills Go structs, maps and slices, with errors that name the path.
 //
-// AppendTerm and Append write without allocating. AtomCacheIn and AtomCacheOut are the two halves of a link's atom
+// AppendTerm and Append write without allocating, AppendCompressed packs. AtomCacheIn and AtomCacheOut are the two halves of a link's atom
 // cache with its distribution headers. Format prints as ~tp does; Consult, ParseTerm and ParseCall read text.
 //
 // Bytes from outside never make the package panic, recurse without bound, or allocate more than in proportion to their

@@ -112,3 +112,21 @@ func TestEncode_Bytes(t *testing.T) {
 		}
 	}
 }
+
+func TestAppendCompressed(t *testing.T) {
+	for _, tt := range []struct {
+		in     Term
+		packed bool
+	}{{Atom("short"), false}, {strings.Repeat("x", 1000), true}} {
+		b, err := AppendCompressed([]byte("before"), tt.in)
+		if err != nil || !bytes.HasPrefix(b, []byte("before")) {
+			t.Fatal(string(b), err)
+		}
+		if b = b[6:]; (b[1] == tagCompressed) != tt.packed || !Equal(mustDecode(t, b), tt.in) {
+			t.Errorf("%.20v became %x", tt.in, b)
+		}
+	}
+	if b, err := AppendCompressed(nil, struct{}{}); err == nil {
+		t.Errorf("a struct became %x", b)
+	}
+}

@@ -94,6 +94,15 @@ func TestOTP_ReadsWhatWeWrite(t *testing.T) {
 		}
 		encoded = append(encoded, b)
 	}
+	for _, term := range terms[:len(terms):len(terms)] {
+		b, err := AppendCompressed(nil, term)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b[1] == tagCompressed {
+			encoded, terms = append(encoded, b), append(terms, term)
+		}
+	}
 	for i, b := range exchange(t, encoded) {
 		if got := mustDecode(t, b); !Equal(got, terms[i]) {
 			t.Errorf("OTP read %.100s as %.100s", Format(terms[i]), Format(got))
