@@ -238,7 +238,7 @@ func TestStore_PrepareFails(t *testing.T) {
 func TestStore_ForeignMarks(t *testing.T) {
 	t.Parallel()
 	secret := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte(`{"release":{"app":"shop","version":"9"}}`), 0o600); err != nil {
+	if err := os.WriteFile(secret, []byte(`{"release":{"app":"shop","version":"9","sha256":"`+someSum+`"}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, make := range map[string]func(mark string) error{

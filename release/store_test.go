@@ -253,6 +253,34 @@ func TestStore_FetchRefuses(t *testing.T) {
 	}
 }
 
+// A failure as late as can be leaves nothing behind either.
+func TestStore_FetchFailsAtTheLastStep(t *testing.T) {
+	t.Parallel()
+	sh := newShelf(t)
+	sh.put(t, "shop", "1.0.0", archiveOf(t, mixRelease("shop", "1.0.0")...))
+	cfg := sh.config()
+	cfg.step = func(step string) {
+		if step == "rename" {
+			for _, work := range leftovers(t, filepath.Join(cfg.Dir, releasesDir)) {
+				if err := os.RemoveAll(work); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	s, err := OpenStore(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Fetch(context.Background(), "shop", Current{Version: "1.0.0"}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Fetch: %v", err)
+	}
+	if left := filesBelow(t, s.dir); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
 func TestStore_FetchMentionsAFreshArchive(t *testing.T) {
 	t.Parallel()
 	sh := newShelf(t)

@@ -118,13 +118,22 @@ func TestWatcher_TellsAtOnce(t *testing.T) {
 			return os.WriteFile(name, []byte(text), 0o600)
 		},
 	} {
-		version := fmt.Sprintf("2.%d", i)
+		// Another version would be another archive to watch, and so a new beginning.
+		text := func(hash string) string { return fmt.Sprintf(`{"version":"1","hash":%q}`, hash) }
+		hash := fmt.Sprint(i)
 		start := time.Now()
-		if err := write(sh.bucket.Location("versions/shop/prod/current.json"), fmt.Sprintf(`{"version":%q}`, version)); err != nil {
+		if err := write(sh.bucket.Location("versions/shop/prod/current.json"), text(hash)); err != nil {
 			t.Fatal(err)
 		}
-		c.version(version)
-		t.Logf("%s told after %v", version, time.Since(start))
+		if ch := c.version("1"); ch.Current.Hash != hash {
+			t.Fatalf("change %+v, want hash %s", ch, hash)
+		}
+		t.Logf("%s told after %v", hash, time.Since(start))
+		// And what it looks at now is the folder of now.
+		writeCurrent(t, sh, text(hash+"+"))
+		if ch := c.version("1"); ch.Current.Hash != hash+"+" {
+			t.Fatalf("change %+v, want hash %s+", ch, hash)
+		}
 	}
 }
 
@@ -374,5 +383,34 @@ func TestWatcher_Polls(t *testing.T) {
 		b.set(key, `{"version":"4"}`)
 		time.Sleep(2 * time.Hour)
 		expect("after Run", 5)
+	})
+}
+
+func TestWatcher_ArchiveThatGrowsIsToldOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := new(memoryBucket)
+		b.set(CurrentKey("shop", "prod"), `{"version":"1"}`)
+		got := make(chan Change, 100)
+		w := NewWatcher(WatcherConfig{Source: Source{Bucket: b, Account: "prod"}, Changed: func(c Change) { got <- c }})
+		w.Add("shop", 50*time.Millisecond)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- w.Run(ctx) }()
+		<-got
+		for range 20 {
+			b.set(ArchiveKey("shop", "1"), "more")
+			time.Sleep(300 * time.Millisecond)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if len(got) != 1 {
+			t.Errorf("%d changes while the archive grew, want 1", len(got))
+		}
+		if c := <-got; !c.ArchiveChanged {
+			t.Errorf("change %+v, want ArchiveChanged", c)
+		}
+		cancel()
+		<-done
 	})
 }
