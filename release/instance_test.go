@@ -365,3 +365,27 @@ func TestStore_ManyAtOnce(t *testing.T) {
 		t.Errorf("left behind: %q", left)
 	}
 }
+
+// A file system that promised to share blocks may refuse it for a file.
+func TestStore_PrepareWhereReflinkFails(t *testing.T) {
+	t.Parallel()
+	dir := memoryDir(t) // a tmpfs never shares blocks
+	sh := shelf{dir: dir, bucket: NewLocalBucket(filepath.Join(dir, "bucket"))}
+	sh.put(t, "shop", "1", archiveOf(t, mixRelease("shop", "1")...))
+	s := sh.open(t)
+	r := fetchOK(t, s, "shop", Current{Version: "1"})
+	s.reflink = true
+	prepareOK(t, s, "shop-aaaaaa", r)
+	const name = "lib/shop-1/ebin/Elixir.App.beam"
+	in, err := os.Lstat(filepath.Join(s.InstanceDir("shop", "shop-aaaaaa"), "new", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	of, err := os.Lstat(filepath.Join(r.Tree, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.SameFile(in, of) || in.Mode() != of.Mode() || in.Size() != of.Size() || !in.ModTime().Equal(of.ModTime()) {
+		t.Errorf("%v and %v, want a copy", in, of)
+	}
+}
