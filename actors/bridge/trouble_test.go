@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,146 @@ import (
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/node"
 )
+
+func TestPair_NoConnection(t *testing.T) {
+	t.Parallel()
+	s, n := pair(t)
+	peer, linker := spawnRaw(t, n), spawnRaw(t, n)
+	pid := s.PID(peer.proc.Pid())
+	name := gen.ProcessID{Name: "nobody", Node: "peer@localhost"}
+	a, victim := spawnProbe(t, s, ""), spawnProbe(t, s, "")
+	a.must(func(p *probe) error {
+		p.SetTrapExit(true)
+		return errors.Join(p.Link(pid), p.Monitor(pid), p.MonitorNode("peer@localhost"))
+	})
+	victim.must(func(p *probe) error { return p.Link(pid) })
+	if err := linker.proc.Link(t.Context(), a.wire()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.GenCall(t.Context(), node.ToPid(a.wire()), 1); err != nil {
+		t.Fatal(err)
+	}
+	n.Close()
+	got := map[string]bool{}
+	for range 4 {
+		got[fmt.Sprintf("%T", a.next().Msg)] = true
+	}
+	for _, k := range []any{gen.MessageExitPID{}, gen.MessageDownPID{}, gen.MessageDownNode{}} {
+		if !got[fmt.Sprintf("%T", k)] {
+			t.Errorf("no %T after the node went down", k)
+		}
+	}
+	victim.ended()
+	for what, f := range map[string]func(p *probe) error{
+		"send":    func(p *probe) error { return p.Send(pid, 1) },
+		"call":    func(p *probe) error { _, err := p.Call(name, 1); return err },
+		"link":    func(p *probe) error { return p.Link(pid) },
+		"monitor": func(p *probe) error { return p.Monitor(name) },
+	} {
+		if err := a.do(f); !errors.Is(err, gen.ErrNoConnection) {
+			t.Errorf("%s without the node: %v, want ErrNoConnection", what, err)
+		}
+	}
+}
+
+func TestPair_ReconnectAfterPeerDied(t *testing.T) {
+	t.Parallel()
+	m := startPortMapper(t)
+	s := startSystem(t, m.addr, "go")
+	a, plain := spawnProbe(t, s, "greeter"), spawnPlain(t, s)
+	for round := range 5 {
+		n := newNode(t, m.addr, "peer")
+		startNode(t, n)
+		peer := spawnRaw(t, n)
+		if err := peer.proc.Register("peer"); err != nil {
+			t.Fatal(err)
+		}
+		peer.serve()
+		id := gen.ProcessID{Name: "peer", Node: "peer@localhost"}
+		a.must(func(p *probe) error {
+			_, err := p.Call(id, round)
+			return errors.Join(err, p.Monitor(id))
+		})
+		plain.must(func(p *plainProbe) error {
+			_, err := p.Call(id, round)
+			return errors.Join(err, p.Monitor(id))
+		})
+		if _, err := n.GenCall(t.Context(), node.ToName("greeter", s.Node().Name()), round); err != nil {
+			t.Fatal(err)
+		}
+		n.Close()
+		a.want(gen.MessageDownProcessID{ProcessID: id, Reason: gen.ErrNoConnection})
+		plain.want(gen.MessageDownProcessID{ProcessID: id, Reason: gen.ErrNoConnection})
+		eventually(t, "Ergo to forget the peer", func() bool {
+			_, err := s.Ergo().Network().Node("peer@localhost")
+			return err != nil
+		})
+	}
+}
+
+func TestPair_UnreachablePeerDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
+	m := startPortMapper(t)
+	s := startSystem(t, m.addr, "go")
+	n := newNode(t, m.addr, "peer")
+	startNode(t, n)
+	blackHole(t, m, "hole")
+	peer := spawnRaw(t, n)
+	peer.serve()
+	pid := s.PID(peer.proc.Pid())
+	hole := gen.ProcessID{Name: "x", Node: "hole@localhost"}
+	nowhere := gen.ProcessID{Name: "x", Node: "nowhere@localhost"}
+
+	// Both kinds of actors, stuck or refused in every way.
+	var stuck sync.WaitGroup
+	started := make(chan struct{}, 16)
+	for _, f := range []func(p *probe) error{
+		func(p *probe) error { return p.Send(hole, 1) },
+		func(p *probe) error { _, err := p.Call(hole, 1); return err },
+		func(p *probe) error { return p.Monitor(hole) },
+		func(p *probe) error { return p.Link(gen.PID{Node: "hole@localhost", ID: 5, Creation: 1}) },
+		func(p *probe) error { return p.Send(nowhere, 1) },
+	} {
+		a := spawnProbe(t, s, "")
+		stuck.Go(func() {
+			err := a.do(func(p *probe) error { started <- struct{}{}; return f(p) })
+			if err == nil {
+				t.Error("the black hole answered")
+			}
+		})
+		<-started
+	}
+	for _, f := range []func(p *plainProbe) error{
+		func(p *plainProbe) error { return p.Send(hole, 1) },
+		func(p *plainProbe) error { _, err := p.Call(hole, 1); return err },
+		func(p *plainProbe) error { return p.Monitor(hole) },
+		func(p *plainProbe) error { return p.Link(hole) },
+		func(p *plainProbe) error { return p.MonitorNode("hole@localhost") },
+	} {
+		a := spawnPlain(t, s)
+		begin := time.Now()
+		if err := a.do(f); err == nil {
+			t.Error("the black hole answered")
+		}
+		if d := time.Since(begin); d > 5*time.Second {
+			t.Errorf("an act.Actor waited %v for a node without a link", d)
+		}
+	}
+	begin := time.Now()
+	a, plain := spawnProbe(t, s, ""), spawnPlain(t, s)
+	a.must(func(p *probe) error {
+		_, err := p.Call(pid, 1)
+		return errors.Join(err, p.Monitor(pid), p.Link(pid))
+	})
+	plain.must(func(p *plainProbe) error {
+		_, err := p.Call(pid, 1)
+		return errors.Join(err, p.Monitor(pid), p.Link(pid))
+	})
+	if d := time.Since(begin); d > 5*time.Second {
+		t.Errorf("calls to another peer took %v", d)
+	}
+	stuck.Wait()
+}
 
 // A peer that has stopped reading: who sends to it waits, and nobody else.
 func TestPair_StuckPeerDelaysNobodyElse(t *testing.T) {
