@@ -79,6 +79,9 @@ func TestOTP_ReadsWhatWeWrite(t *testing.T) {
 	release := strings.TrimSpace(eval(t, "io:put_chars(erlang:system_info(otp_release))"))
 	for _, v := range vectors(t) {
 		if v.kind == "write" && v.otp <= release && !strings.Contains(v.opts, "local") {
+			if v.otp != release && strings.Contains(v.text, "#Fun<") {
+				continue // OTP 27 puts another creator into the funs of older ones
+			}
 			terms = append(terms, mustDecode(t, v.in))
 		}
 	}
