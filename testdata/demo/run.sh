@@ -48,6 +48,6 @@ The daemon goes on in the background. To go on from here:
   ./beamkeeper rpc sample 'sample_counter:bump().'          call into a replica
   ./beamkeeper logs sample -f                               its output
   curl localhost:4000                                       the app itself
-  kill -9 $(pgrep -o -f 'beam.smp.*sample-')                crash a replica, then look at: ./beamkeeper events
+  ./beamkeeper rpc sample 'erlang:halt(1).'                 crash a replica, then look at: ./beamkeeper events
   make stop                                                 stop the replicas and the daemon
 T
