@@ -115,13 +115,13 @@ func (c *cli) outcome(d api.Deployment) error {
 		for _, st := range i.Steps {
 			if st.Error != "" {
 				instance = i.Name
-				e.Message += fmt.Sprintf("\n%s stopped at step %q after %s: %s", i.Name, st.Name, stepAge(st), printable(st.Error))
+				e.Message += fmt.Sprintf("\n%s stopped at step %q after %s: %s", i.Name, st.Name, stepAge(st), brief(st.Error))
 			}
 		}
 	}
 	for _, st := range d.Steps {
 		if st.Error != "" {
-			e.Message += fmt.Sprintf("\nstep %q failed: %s", st.Name, printable(st.Error))
+			e.Message += fmt.Sprintf("\nstep %q failed: %s", st.Name, brief(st.Error))
 		}
 	}
 	if len(d.LogTail) > 0 {

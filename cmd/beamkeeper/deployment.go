@@ -111,7 +111,7 @@ func deploymentLine(d api.Deployment) string {
 	case api.DeploymentSucceeded:
 		return fmt.Sprintf("%s succeeded in %s", s, took(d))
 	case api.DeploymentFailed:
-		return fmt.Sprintf("%s failed after %s: %s", s, took(d), printable(d.Error))
+		return fmt.Sprintf("%s failed after %s: %s", s, took(d), brief(d.Error))
 	}
 	return fmt.Sprintf("%s was %s after %s", s, d.Outcome, took(d))
 }
@@ -138,7 +138,7 @@ func printSteps(t table, who string, steps []api.DeploymentStep) {
 		state := "done"
 		switch {
 		case st.Error != "":
-			state = "failed: " + printable(st.Error)
+			state = "failed: " + brief(st.Error)
 		case st.EndedAt.IsZero():
 			state = "under way"
 		}

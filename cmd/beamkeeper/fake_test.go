@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -69,11 +70,18 @@ func (f *fakeControl) find(t api.Target) (int, error) {
 	return 0, api.Errorf(api.CodeNotFound, "%s has no instance %q", t.App, t.Instance)
 }
 
-func (f *fakeControl) act(t api.Target, kind, message string) error {
+// act changes the instances that t names.
+func (f *fakeControl) act(t api.Target, kind, message string, change func(*api.Instance)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, err := f.find(t); err != nil {
 		return err
+	}
+	f.app.Instances = slices.Clone(f.app.Instances) // whoever asked for the status has the old ones
+	for n := range f.app.Instances {
+		if i := &f.app.Instances[n]; t.Instance == "" || t.Instance == i.Name {
+			change(i)
+		}
 	}
 	f.emit(kind, or(t.Instance, "sample-abc123"), message)
 	return nil
@@ -175,19 +183,33 @@ func (f *fakeControl) AbortDeployment(_ context.Context, id string) error {
 }
 
 func (f *fakeControl) Start(_ context.Context, t api.Target) error {
-	return f.act(t, api.EventInstanceStarted, "started")
+	return f.act(t, api.EventInstanceStarted, "started", func(i *api.Instance) { i.State = api.StateRunning })
 }
 
 func (f *fakeControl) Stop(_ context.Context, t api.Target) error {
-	return f.act(t, api.EventInstanceStopped, "stopped")
+	return f.act(t, api.EventInstanceStopped, "stopped", func(i *api.Instance) { i.State = api.StateStopped })
 }
 
 func (f *fakeControl) Restart(_ context.Context, t api.Target) error {
-	return f.act(t, api.EventDeploymentShutdown, "restarted")
+	if t.Instance == "sample-def456" { // this one does not come back
+		return f.act(t, api.EventDeploymentShutdown, "restarted", func(i *api.Instance) { i.State, i.LastError = api.StateFailed, "exit code 1" })
+	}
+	return f.act(t, api.EventDeploymentShutdown, "restarted", func(i *api.Instance) { i.OSPID += 1000 })
 }
 
 func (f *fakeControl) Scale(_ context.Context, app string, n int) error {
-	return f.act(api.Target{App: app}, api.EventScaled, fmt.Sprint(n))
+	err := f.act(api.Target{App: app}, api.EventScaled, fmt.Sprint(n), func(*api.Instance) {})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil && n < 10 { // more are never there
+		f.app.Replicas, f.app.Instances = n, f.app.Instances[:min(n, len(f.app.Instances))]
+		for len(f.app.Instances) < n {
+			f.app.Instances = append(f.app.Instances, api.Instance{Name: fmt.Sprintf("sample-more%02d", len(f.app.Instances)), State: api.StateRunning, Version: "0.1.0"})
+		}
+	} else if err == nil {
+		f.app.Replicas = n
+	}
+	return err
 }
 
 func (f *fakeControl) History(_ context.Context, app string) ([]api.HistoryEntry, error) {

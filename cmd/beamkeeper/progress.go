@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,7 +75,7 @@ type progress interface {
 
 func newProgress(w io.Writer) progress {
 	if width, ok := terminal(w); ok {
-		return &liveProgress{w: w, width: width}
+		return &liveProgress{lines: liveLines{w: w, width: width}}
 	}
 	return &plainProgress{w: w, seen: make(map[string]bool)}
 }
@@ -83,6 +84,12 @@ func newProgress(w io.Writer) progress {
 type plainProgress struct {
 	w    io.Writer
 	seen map[string]bool
+	news []timedLine // of this update
+}
+
+type timedLine struct {
+	at   time.Time
+	text string
 }
 
 func (p *plainProgress) update(d api.Deployment) {
@@ -91,6 +98,11 @@ func (p *plainProgress) update(d api.Deployment) {
 	for _, i := range d.Instances {
 		p.steps(i.Name, i.Steps)
 	}
+	slices.SortStableFunc(p.news, func(a, b timedLine) int { return a.at.Compare(b.at) })
+	for _, l := range p.news {
+		fmt.Fprintf(p.w, "%s %s\n", l.at.Local().Format("15:04:05.000"), l.text)
+	}
+	p.news = nil
 }
 
 func (p *plainProgress) steps(who string, steps []api.DeploymentStep) {
@@ -102,7 +114,7 @@ func (p *plainProgress) steps(who string, steps []api.DeploymentStep) {
 		}
 		p.seen[key+" begun"] = true
 		if st.Error != "" {
-			p.once(st.EndedAt, key+" ended", who, "%s failed after %s: %s", st.Name, stepAge(st), printable(st.Error))
+			p.once(st.EndedAt, key+" ended", who, "%s failed after %s: %s", st.Name, stepAge(st), brief(st.Error))
 			continue
 		}
 		p.once(st.EndedAt, key+" ended", who, "%s %s%s", st.Name, stepAge(st), detail(st))
@@ -114,7 +126,7 @@ func (p *plainProgress) once(at api.Time, key, who, format string, args ...any) 
 		return
 	}
 	p.seen[key] = true
-	fmt.Fprintf(p.w, "%s %s %s\n", at.Local().Format("15:04:05.000"), who, fmt.Sprintf(format, args...))
+	p.news = append(p.news, timedLine{at: at.Time, text: who + " " + fmt.Sprintf(format, args...)})
 }
 
 func (p *plainProgress) note(text string) {
@@ -123,31 +135,36 @@ func (p *plainProgress) note(text string) {
 
 // liveProgress keeps one line for the deployment and one for each instance, written over in place.
 type liveProgress struct {
-	w     io.Writer
-	width int
-	lines int
+	lines liveLines
 	last  api.Deployment
 }
 
 func (p *liveProgress) update(d api.Deployment) {
 	p.last = d
-	p.draw(progressLines(d))
+	p.lines.draw(progressLines(d))
 }
 
-func (p *liveProgress) note(text string) { p.draw(append(progressLines(p.last), text)) }
+func (p *liveProgress) note(text string) { p.lines.draw(append(progressLines(p.last), text)) }
 
-func (p *liveProgress) draw(lines []string) {
+// liveLines are the last lines of a terminal, written over in place.
+type liveLines struct {
+	w     io.Writer
+	width int
+	drawn int
+}
+
+func (l *liveLines) draw(lines []string) {
 	var b strings.Builder
-	if p.lines > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", p.lines) // up
+	if l.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", l.drawn) // up
 	}
 	b.WriteString("\r\x1b[J") // clear to the end of the screen
-	for _, l := range lines {
-		b.WriteString(cut(l, p.width-1))
+	for _, line := range lines {
+		b.WriteString(cut(line, l.width-1))
 		b.WriteByte('\n')
 	}
-	p.lines = len(lines)
-	_, _ = io.WriteString(p.w, b.String()) // a terminal that went away: the wait goes on
+	l.drawn = len(lines)
+	_, _ = io.WriteString(l.w, b.String()) // a terminal that went away: the wait goes on
 }
 
 // progressLines are the lines of a deployment: what it does as a whole, then each instance.
@@ -185,7 +202,7 @@ func currentStep(steps []api.DeploymentStep) string {
 	st := steps[len(steps)-1]
 	switch {
 	case st.Error != "":
-		return fmt.Sprintf("%s failed after %s: %s", st.Name, stepAge(st), printable(st.Error))
+		return fmt.Sprintf("%s failed after %s: %s", st.Name, stepAge(st), brief(st.Error))
 	case st.EndedAt.IsZero():
 		return fmt.Sprintf("%s … %s%s", st.Name, stepAge(st), detail(st))
 	}
@@ -200,6 +217,12 @@ func detail(st api.DeploymentStep) string {
 }
 
 func stepAge(st api.DeploymentStep) string { return between(st.StartedAt, st.EndedAt) }
+
+// briefLen is how much of a reason is shown on a line; crash slogans may have thousands of characters.
+const briefLen = 300
+
+// brief is a reason for one line.
+func brief(s string) string { return cut(printable(s), briefLen) }
 
 // cut shortens a line to n characters.
 func cut(s string, n int) string {

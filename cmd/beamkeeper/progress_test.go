@@ -19,7 +19,7 @@ func TestLiveProgress_WritesOverItsOwnLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	p := &liveProgress{w: &b, width: 60}
+	p := &liveProgress{lines: liveLines{w: &b, width: 60}}
 	var frames []string
 	for range 4 {
 		if d, err = f.Deployment(t.Context(), d.ID); err != nil {

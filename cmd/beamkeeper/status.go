@@ -234,7 +234,7 @@ func remarks(i api.Instance) string {
 			parts = append(parts, st)
 		}
 		if i.LastError != "" {
-			parts = append(parts, printable(i.LastError))
+			parts = append(parts, brief(i.LastError))
 		}
 	}
 	return strings.Join(parts, ", ")
