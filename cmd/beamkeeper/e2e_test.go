@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,16 +30,22 @@ const patience = 90 * time.Second
 
 // binary builds the program once for all tests.
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "beamkeeper-binary-")
-	if err != nil {
+	var err error
+	if binaryDir, err = os.MkdirTemp("", "beamkeeper-binary-"); err != nil {
 		return "", err
 	}
-	bin := filepath.Join(dir, "beamkeeper")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+	bin := filepath.Join(binaryDir, "beamkeeper")
+	args := append(append([]string{"build"}, buildFlags...), "-o", bin, ".")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return bin, nil
 })
+
+var (
+	buildFlags []string
+	binaryDir  string // holds the program; empty when it was not built
+)
 
 // rig is an installation of its own: a folder made by `beamkeeper init`, an epmd, ports, a node name.
 type rig struct {
@@ -283,7 +291,7 @@ func TestEndToEnd_ErlangFromInitToStop(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "erlang")
 	v1, v2, crash := sampletest.Build(t, "erlang", "0.1.0"), sampletest.Build(t, "erlang", "0.2.0"), sampletest.Build(t, "erlang", "0.3.0-crash")
-	r.edit("readiness:\n      timeout_ms: 60000", "readiness:\n      timeout_ms: 20000")
+	r.edit("readiness:\n      timeout_ms: 60000", "readiness:\n      timeout_ms: 15000")
 	d := r.run()
 
 	// The first deployment, with the file at hand.
@@ -308,12 +316,12 @@ func TestEndToEnd_ErlangFromInitToStop(t *testing.T) {
 		t.Errorf("nodes:\n%s", out)
 	}
 
-	// A restart gives new OS processes.
+	// A restart gives a new OS process, and is over when that is ready.
 	r.must("restart", r.app+"/"+instance.Name)
-	r.await("the restarted instance has a new OS process", func(a api.App) bool {
-		pid := osPIDs(a)[instance.Name]
-		return running(2, "0.1.0")(a) && pid != 0 && pid != instance.OSPID
-	})
+	restarted := r.status()
+	if pid := osPIDs(restarted)[instance.Name]; !running(2, "0.1.0")(restarted) || pid == 0 || pid == instance.OSPID {
+		t.Errorf("after the restart of %s (OS pid %d): %+v", instance.Name, instance.OSPID, restarted.Instances)
+	}
 
 	// The next version, rolling.
 	r.must("deploy", r.app, v2)
@@ -332,6 +340,12 @@ func TestEndToEnd_ErlangFromInitToStop(t *testing.T) {
 	kept := r.await("two instances of 0.2.0 still", running(2, "0.2.0"))
 	if fmt.Sprint(osPIDs(kept)) != fmt.Sprint(osPIDs(second)) {
 		t.Errorf("the failed deployment changed the instances: %v, before %v", osPIDs(kept), osPIDs(second))
+	}
+
+	// Asked for what runs, it has nothing to do but to forget the version that failed.
+	r.must("deploy", r.app, "0.2.0")
+	if again := r.status(); again.DesiredVersion != "0.2.0" || fmt.Sprint(osPIDs(again)) != fmt.Sprint(osPIDs(second)) {
+		t.Errorf("back to 0.2.0: %s, %v, before %v", again.DesiredVersion, osPIDs(again), osPIDs(second))
 	}
 
 	// A second daemon on the same folder is refused, and says who has it.
@@ -357,14 +371,15 @@ func TestEndToEnd_ErlangFromInitToStop(t *testing.T) {
 
 	// stop and start; then the daemon takes the instances with it.
 	r.must("stop", r.app)
-	r.await("all stopped", func(a api.App) bool {
-		for _, i := range a.Instances {
-			if i.State != api.StateStopped {
-				return false
-			}
+	stopped := r.status()
+	if stopped.Mode != modeStopped {
+		t.Errorf("mode after stop: %s", stopped.Mode)
+	}
+	for _, i := range stopped.Instances {
+		if i.State != api.StateStopped {
+			t.Errorf("%s is %s after stop", i.Name, i.State)
 		}
-		return a.Mode == "stopped"
-	})
+	}
 	r.must("start", r.app)
 	last := r.await("started again", running(2, "0.2.0"))
 	d.end(syscall.SIGTERM, exitOK)
@@ -383,17 +398,80 @@ func TestEndToEnd_ElixirAndGleam(t *testing.T) {
 			r := newRig(t, language)
 			file := sampletest.Build(t, language, "0.1.0")
 			r.must("publish", r.app, file)
+			tcp := fmt.Sprintf("127.0.0.1:%d", nodetest.FreePort(t))
+			r.edit("control:\n", "web: {listen: \""+tcp+"\"}\ncontrol:\n")
 			d := r.run("--with-instances")
 			a := r.await("two instances", running(2, "0.1.0"))
 			if got := r.must("rpc", r.app, "erlang:system_info(otp_release)."); !strings.Contains(got, a.Instances[0].OTPRelease) {
 				t.Errorf("rpc prints %q, status has %q", got, a.Instances[0].OTPRelease)
 			}
+			r.lookOverTCP(tcp)
+			r.breakAndMendCurrent()
 			if out := r.must("history", r.app); strings.Count(out, " 0.1.0 ") != 2 {
 				t.Errorf("history:\n%s", out)
 			}
 			r.must("scale", r.app, "1")
-			r.await("one instance", running(1, "0.1.0"))
+			if a := r.status(); !running(1, "0.1.0")(a) {
+				t.Errorf("after scale to 1: %+v", a.Instances)
+			}
 			d.end(syscall.SIGINT, exitOK)
 		})
 	}
+}
+
+// lookOverTCP wants web.listen to show the status and to change nothing.
+func (r *rig) lookOverTCP(addr string) {
+	r.t.Helper()
+	ask := func(method, path string) (int, string) {
+		req, err := http.NewRequestWithContext(r.t.Context(), method, "http://"+addr+path, nil)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return resp.StatusCode, string(b)
+	}
+	if code, body := ask("GET", "/health"); code != 200 || !strings.Contains(body, `"status":"ok"`) {
+		r.t.Errorf("GET /health: %d %s", code, body)
+	}
+	if code, body := ask("GET", "/v1/status"); code != 200 || !strings.Contains(body, `"state":"running"`) {
+		r.t.Errorf("GET /v1/status: %d %s", code, body)
+	}
+	if code, body := ask("POST", "/v1/apps/"+r.app+"/stop"); code != 403 {
+		r.t.Errorf("POST …/stop over TCP: %d %s", code, body)
+	}
+}
+
+// breakAndMendCurrent wants a broken current.json to be told with its line, and to be forgotten when it is mended.
+func (r *rig) breakAndMendCurrent() {
+	r.t.Helper()
+	file := filepath.Join(r.dir, "bucket", "versions", r.app, "local", "current.json")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	write := func(b []byte) {
+		if err := os.WriteFile(file+".new", b, 0o644); err != nil {
+			r.t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	write([]byte("{\n  \"versoin\": \"0.1.0\"\n}\n"))
+	r.await("the broken current.json is told", func(a api.App) bool {
+		return len(a.Problems) > 0 && strings.Contains(a.Problems[0].What, "current.json:2: ") && running(2, "0.1.0")(a)
+	})
+	if out := r.must("status"); !strings.Contains(out, `did you mean "version"`) {
+		r.t.Errorf("status does not say what is wrong:\n%s", out)
+	}
+	write(good)
+	r.await("the mended current.json is taken", func(a api.App) bool { return len(a.Problems) == 0 && running(2, "0.1.0")(a) })
 }

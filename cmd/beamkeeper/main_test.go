@@ -16,10 +16,21 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(thenRemoveBinary{m}, map[string]func(){
 		"beamkeeper": main,
 		"fakedaemon": fakeDaemon,
 	})
+}
+
+// thenRemoveBinary runs the tests and removes the program that was built for them.
+type thenRemoveBinary struct{ m *testing.M }
+
+func (t thenRemoveBinary) Run() int {
+	code := t.m.Run()
+	if binaryDir != "" {
+		_ = os.RemoveAll(binaryDir) // in the folder for temporary files
+	}
+	return code
 }
 
 // fakeDaemon serves a fakeControl on the socket in $BEAMKEEPER_SOCKET until it is interrupted.
