@@ -221,7 +221,7 @@ func (m *control) send(sender, token bool) error {
 	if err != nil {
 		return err
 	}
-	m.deliver(p, Message{From: from, Term: t, storage: m.store()})
+	m.deliver(p, Message{link: m.link, From: from, Term: t, storage: m.store()})
 	return nil
 }
 
@@ -243,7 +243,7 @@ func (m *control) regSend(token bool) error {
 	if err != nil {
 		return err
 	}
-	m.deliver(p, Message{From: from, Name: name, Term: t, storage: m.store()})
+	m.deliver(p, Message{link: m.link, From: from, Name: name, Term: t, storage: m.store()})
 	return nil
 }
 
@@ -264,7 +264,7 @@ func (m *control) aliasSend(token bool) error {
 	if err != nil {
 		return err
 	}
-	m.deliver(p, Message{From: from, Alias: alias, Term: t, storage: m.store()})
+	m.deliver(p, Message{link: m.link, From: from, Alias: alias, Term: t, storage: m.store()})
 	return nil
 }
 

@@ -24,7 +24,17 @@ type Message struct {
 	Alias etf.Ref  // the alias it was sent to, or zero (Len 0)
 	Term  etf.Term
 
+	link    *link
 	storage *storage
+}
+
+// Peer is the node whose link the message came by, the zero Name for the own node. From, and pids in Term, are only
+// that peer's word.
+func (m Message) Peer() Name {
+	if m.link == nil {
+		return Name{}
+	}
+	return m.link.peer
 }
 
 // Exit is an exit signal, from a linked process or by exit/2.
