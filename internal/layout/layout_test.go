@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"etf":              {},
 	"node":             {"etf"},
 	"node/nodetest":    {"etf", "node"},
-	"tlsdist":          {"etf"},
+	"tlsdist":          {"etf", "node"},
 	"release":          {"etf"},
 	"web":              {"internal/api"},
 	"web/client":       {"internal/api", "web"},

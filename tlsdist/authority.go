@@ -1,0 +1,191 @@
+package tlsdist
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Times of certificates.
+const (
+	DefaultLifetime = 7 * 24 * time.Hour
+	authorityYears  = 10
+	backdate        = time.Hour // so that a clock that is a little behind accepts a new certificate
+)
+
+const (
+	authorityKeyFile  = "ca.key"
+	authorityCertFile = "ca.crt"
+	lockFile          = "lock"
+	nodesFolder       = "nodes"
+)
+
+// Options of an Authority. The zero value gives the defaults.
+type Options struct {
+	Lifetime time.Duration    // of the certificates of nodes; 0: DefaultLifetime
+	Time     func() time.Time // nil: time.Now
+}
+
+// Authority issues certificates to nodes and keeps them in a folder, see the package's comment. Its methods may be
+// called by several goroutines, and several processes may have the same folder.
+type Authority struct {
+	dir      string
+	lifetime time.Duration
+	now      func() time.Time
+
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
+
+	mu sync.Mutex // with the lock file: one change at a time
+}
+
+// OpenAuthority opens the authority in dir, which is made with a new key if there is none.
+func OpenAuthority(dir string, o Options) (*Authority, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	a := &Authority{dir: abs, lifetime: o.Lifetime, now: o.Time}
+	if a.lifetime == 0 {
+		a.lifetime = DefaultLifetime
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if err := os.MkdirAll(filepath.Join(abs, nodesFolder), 0o755); err != nil {
+		return nil, fmt.Errorf("tlsdist: authority: %w", err)
+	}
+	err = a.locked(func() error {
+		err := a.load()
+		if errors.Is(err, fs.ErrNotExist) {
+			err = a.create()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("tlsdist: authority %s: %w", abs, err)
+	}
+	return a, nil
+}
+
+// AuthorityExists tells whether there is an authority in dir.
+func AuthorityExists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, authorityCertFile))
+	return err == nil
+}
+
+// Dir is the folder.
+func (a *Authority) Dir() string { return a.dir }
+
+// CertFile is the authority's certificate, which nodes must trust.
+func (a *Authority) CertFile() string { return filepath.Join(a.dir, authorityCertFile) }
+
+// Cert is the authority's certificate.
+func (a *Authority) Cert() *x509.Certificate { return a.cert }
+
+// locked runs f while nobody else changes the folder.
+func (a *Authority) locked(f func() error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l, err := os.OpenFile(filepath.Join(a.dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer l.Close() // which unlocks
+	if err := syscall.Flock(int(l.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	return f()
+}
+
+// load reads certificate and key. The certificate is written last: without it nothing has been issued.
+func (a *Authority) load() error {
+	certs, err := readCertificates(a.CertFile())
+	if err != nil {
+		return err
+	}
+	keyFile := filepath.Join(a.dir, authorityKeyFile)
+	b, err := readPrivate(keyFile)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) { // not to be mistaken for an empty folder
+			return fmt.Errorf("%s is missing beside %s", authorityKeyFile, authorityCertFile)
+		}
+		return err
+	}
+	key, err := parseKey(b, nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", keyFile, err)
+	}
+	ec, ok := key.(*ecdsa.PrivateKey)
+	if !ok || !ec.PublicKey.Equal(certs[0].PublicKey) {
+		return fmt.Errorf("%s does not belong to %s", authorityKeyFile, authorityCertFile)
+	}
+	a.key, a.cert = ec, certs[0]
+	return nil
+}
+
+func (a *Authority) create() error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	now := a.now()
+	serial := newSerial()
+	template := &x509.Certificate{
+		SerialNumber: serial,
+		Subject:      pkix.Name{Organization: []string{"Beamkeeper"}, CommonName: fmt.Sprintf("Beamkeeper CA %.8x", serial.Bytes())},
+		NotBefore:    now.Add(-backdate), NotAfter: now.AddDate(authorityYears, 0, 0),
+		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(a.dir, authorityKeyFile), pemBlock(pemKey, keyDER), 0o400, nil); err != nil {
+		return err
+	}
+	if err := writeFile(a.CertFile(), pemBlock(pemCertificate, der), 0o444, nil); err != nil {
+		return err
+	}
+	a.key, a.cert = key, cert
+	return nil
+}
+
+// newSerial has 127 random bits, and 20 octets at most as RFC 5280, 4.1.2.2 has it.
+func newSerial() *big.Int {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	b[0] = b[0]&0x7f | 0x40
+	return new(big.Int).SetBytes(b[:])
+}
+
+const (
+	pemCertificate  = "CERTIFICATE"
+	pemKey          = "PRIVATE KEY"
+	pemEncryptedKey = "ENCRYPTED PRIVATE KEY"
+)
+
+func pemBlock(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
