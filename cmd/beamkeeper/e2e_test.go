@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -287,6 +288,61 @@ func (d *runningDaemon) end(sig syscall.Signal, code int) {
 	}
 }
 
+// follower is a verb that goes on until it is interrupted.
+type follower struct {
+	r     *rig
+	lines chan string
+}
+
+func (r *rig) follow(args ...string) *follower {
+	r.t.Helper()
+	cmd := exec.Command(r.bin, args...)
+	cmd.Dir, cmd.Env = r.dir, r.env
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	f := &follower{r: r, lines: make(chan string, 1000)}
+	go func() {
+		defer close(f.lines)
+		for sc := bufio.NewScanner(out); sc.Scan(); {
+			f.lines <- sc.Text()
+		}
+	}()
+	r.t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt) // it may have ended
+		for range f.lines {                  // to its end
+		}
+		if err := cmd.Wait(); err != nil {
+			r.t.Errorf("beamkeeper %v, interrupted: %v", args, err)
+		}
+	})
+	f.awaitLine("")
+	return f
+}
+
+// awaitLine waits for a line with text in it.
+func (f *follower) awaitLine(text string) {
+	f.r.t.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case line, ok := <-f.lines:
+			if !ok {
+				f.r.t.Fatalf("ended before a line with %q", text)
+			}
+			if strings.Contains(line, text) {
+				return
+			}
+		case <-deadline:
+			f.r.t.Fatalf("no line with %q within %s", text, patience)
+		}
+	}
+}
+
 func TestEndToEnd_ErlangFromInitToStop(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "erlang")
@@ -352,6 +408,16 @@ func TestEndToEnd_ErlangFromInitToStop(t *testing.T) {
 	if _, stderr, code := r.command("run"); code != exitRefused || !strings.Contains(stderr, strconv.Itoa(d.cmd.Process.Pid)) {
 		t.Errorf("a second daemon: code %d\n%s", code, stderr)
 	}
+
+	// Killed and started again, it finds its stale socket and its instances; who follows the events misses none.
+	follower := r.follow("events", "-f", "--json", "-n", "1")
+	d.end(syscall.SIGKILL, -1)
+	d = r.run()
+	killed := r.await("both instances taken over after a kill", running(2, "0.2.0"))
+	if fmt.Sprint(osPIDs(killed)) != fmt.Sprint(osPIDs(second)) {
+		t.Errorf("taken over %v, before %v", osPIDs(killed), osPIDs(second))
+	}
+	follower.awaitLine(`"type":"daemon_started"`)
 
 	// The daemon goes, the instances stay; the next one takes them over as they are.
 	d.end(syscall.SIGTERM, exitOK)
