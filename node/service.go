@@ -63,7 +63,21 @@ func rex(p *Process, s Signal) {
 		}
 		return
 	}
-	if t, ok := m.Term.(etf.Tuple); ok && len(t) == 2 && t[1] == etf.Term(etf.Atom("features_request")) {
+	t, ok := m.Term.(etf.Tuple)
+	if !ok || len(t) != 2 {
+		return
+	}
+	if from, ok := t[0].(etf.Pid); ok && from == m.From {
+		if req, ok := t[1].(etf.Tuple); ok { // {Pid, {call, M, F, Args, GroupLeader}} of ei_rpc: erl_call and other C nodes
+			rexCall(p, m, req, func(v etf.Term) {
+				if l := p.node.linkUp(peerName(from.Node)); l != nil {
+					p.sendOn(context.Background(), l, ToPid(from), etf.Tuple{etf.Atom("rex"), v}, false) // fails only with the link
+				}
+			})
+			return
+		}
+	}
+	if t[1] == etf.Term(etf.Atom("features_request")) {
 		if from, ok := t[0].(etf.Pid); ok {
 			reply := etf.Tuple{etf.Atom("features_reply"), p.node.self, etf.List{etf.Atom("erpc")}}
 			if l := p.node.linkUp(peerName(from.Node)); l != nil {
@@ -85,7 +99,7 @@ func rexCall(p *Process, m Message, t etf.Tuple, reply func(etf.Term)) {
 	}
 	n := p.node
 	leader, _ := t[4].(etf.Pid)
-	l := n.linkUp(peerName(m.From.Node))
+	l := m.link // not that of m.From, which is only the peer's word
 	if l == nil {
 		return
 	}
