@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 
 	"github.com/beamkeeper/beamkeeper/etf"
 )
@@ -43,6 +44,21 @@ func (e *encoder) uint(v uint64) {
 
 // sendExit sends an exit signal: op is opPayloadExit (of a link) or opPayloadExit2. Peers without EXIT_PAYLOAD get the old forms.
 func (l *link) sendExit(sender uint64, op byte, from, to etf.Pid, reason etf.Term) error {
+	return withReason(reason, func(reason etf.Term) error { return l.trySendExit(sender, op, from, to, reason) })
+}
+
+// withReason sends again with a reason that says so when the first one has no Erlang form: a process is over
+// whatever became of its reason.
+func withReason(reason etf.Term, send func(etf.Term) error) error {
+	err := send(reason)
+	var down *DownError
+	if err == nil || errors.As(err, &down) || errors.Is(err, ErrOverload) {
+		return err
+	}
+	return send(etf.Tuple{etf.Atom("bad_reason"), etf.Binary(err.Error())})
+}
+
+func (l *link) trySendExit(sender uint64, op byte, from, to etf.Pid, reason etf.Term) error {
 	if !l.flags.Has(FlagExitPayload) {
 		old := byte(opExit)
 		if op == opPayloadExit2 {
@@ -72,6 +88,10 @@ func (l *link) sendUnlink(sender uint64, op byte, id uint64, from, to etf.Pid) e
 
 // sendMonitorExit sends the DOWN of a monitor; from is the pid or name as in MONITOR_P.
 func (l *link) sendMonitorExit(sender uint64, from etf.Term, to etf.Pid, ref etf.Ref, reason etf.Term) error {
+	return withReason(reason, func(reason etf.Term) error { return l.trySendMonitorExit(sender, from, to, ref, reason) })
+}
+
+func (l *link) trySendMonitorExit(sender uint64, from etf.Term, to etf.Pid, ref etf.Ref, reason etf.Term) error {
 	if !l.flags.Has(FlagExitPayload) {
 		e := l.encode(5, opMonitorPExit)
 		e.term(from)

@@ -119,7 +119,7 @@ func (l *link) tickLoop() {
 	defer tick.Stop()
 	watch := time.NewTicker(slowReceiver)
 	defer watch.Stop()
-	var seenIn, seenOut, seenDelivered uint64
+	var seenIn, seenOut, lastOut, seenDelivered uint64
 	var quiet, stuck int
 	var warned *Process
 	for {
@@ -141,14 +141,14 @@ func (l *link) tickLoop() {
 				return
 			}
 			out, queued := l.out.stats()
-			if out != seenOut || queued == 0 {
+			if out != lastOut || queued == 0 {
 				stuck = 0
 			} else if stuck++; stuck >= ticksPerTickTime { // the peer takes nothing
 				l.fail(ErrTickTimeout)
 				return
 			}
-			l.out.tick(seenOut)
-			seenOut = out
+			lastOut = out
+			seenOut = l.out.tick(seenOut)
 		}
 	}
 }

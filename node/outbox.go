@@ -358,18 +358,22 @@ func (o *outbox) endBatch() {
 	}
 }
 
-// tick queues a tick when nothing has been written since the count was seen, and nothing waits.
-func (o *outbox) tick(seen uint64) {
+// tick queues a tick when nothing has been written since the count was seen, and nothing waits. It gives the count
+// to see next time, in which the tick itself does not appear as something written.
+func (o *outbox) tick(seen uint64) uint64 {
 	o.mu.Lock()
 	idle := o.err == nil && o.written == seen && o.bytes == 0
+	seen = o.written
 	if idle {
 		o.bytes += 4
 		o.gatherBytes([]byte{0, 0, 0, 0})
+		seen += 4
 	}
 	o.mu.Unlock()
 	if idle {
 		o.flush()
 	}
+	return seen
 }
 
 // close fails all that is and will be sent.
