@@ -41,13 +41,14 @@ type Readiness struct {
 	Probe       *Probe        // nil: none
 }
 
-// Probe asks an instance over HTTP, TCP, by rpc or with a program; one of the first four is set. ${NAME} in it stands
-// for a variable of the instance.
+// Probe asks an instance over HTTP, TCP, by rpc or with a program, or waits for its word; one of the first five is set.
+// ${NAME} in it stands for a variable of the instance.
 type Probe struct {
 	HTTP string   // URL
 	TCP  string   // host:port
 	RPC  string   // m:f(Args)
 	Exec []string // program and arguments
+	API  bool     // passes when the instance has said that it is ready, see System.SaidReady
 
 	Interval time.Duration // between attempts; 0: 100 ms
 	Timeout  time.Duration // of an attempt; 0: 5 s

@@ -227,6 +227,8 @@ func (s *System) prober(spec AppSpec, rec state.Instance) (probe.Probe, error) {
 			argv[i] = expand(arg)
 		}
 		p = probe.Exec{Argv: argv, Env: plan.Env, Dir: plan.Dir, User: plan.User, Timeout: c.Timeout}
+	case c.API:
+		p = wordProbe{sys: s, instance: rec.Name}
 	}
 	return p, err
 }

@@ -45,5 +45,5 @@ func probeSpec(p *config.Probe) *actors.Probe {
 	if p == nil {
 		return nil
 	}
-	return &actors.Probe{HTTP: p.HTTP, TCP: p.TCP, RPC: p.RPC, Exec: p.Exec, Interval: p.Interval, Timeout: p.Timeout}
+	return &actors.Probe{HTTP: p.HTTP, TCP: p.TCP, RPC: p.RPC, Exec: p.Exec, API: p.API, Interval: p.Interval, Timeout: p.Timeout}
 }

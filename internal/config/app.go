@@ -65,15 +65,16 @@ type Readiness struct {
 	Timeout     time.Duration `yaml:"timeout_ms" default:"60000" min:"1" max:"86400000" doc:"An instance that is not ready after so long has failed; so has its deployment."`
 	Application string        `yaml:"application" computed:"the app's name" doc:"OTP application that must be started. To be set where the release has another name than any application in it, as those of umbrella projects do."`
 	Successes   int           `yaml:"successes" default:"1" min:"1" max:"1000" doc:"How often in a row the probe must pass."`
-	Probe       *Probe        `yaml:"probe" doc:"One probe: http, tcp, rpc or exec. ${NAME} stands for a variable of the instance, such as one of replica_ports or env."`
+	Probe       *Probe        `yaml:"probe" doc:"One probe: http, tcp, rpc, exec or api. ${NAME} stands for a variable of the instance, such as one of replica_ports or env."`
 }
 
-// Probe asks an instance whether it is ready. Exactly one of HTTP, TCP, RPC and Exec is set.
+// Probe asks an instance whether it is ready. Exactly one of HTTP, TCP, RPC, Exec and API is set.
 type Probe struct {
 	HTTP     string        `yaml:"http" doc:"URL; passes on a status of 200 to 399."`
 	TCP      string        `yaml:"tcp" doc:"HOST:PORT; passes when it accepts a connection."`
 	RPC      string        `yaml:"rpc" doc:"Call in the instance, m:f(Args) or m:f/0; passes when it gives true, ok or {ok, _}."`
 	Exec     Command       `yaml:"exec" doc:"Program and arguments; passes when it exits with 0."`
+	API      bool          `yaml:"api" doc:"true: passes when the instance has called beamkeeper:ready/0 of the Erlang API (docs/erlang-api.md)."`
 	Interval time.Duration `yaml:"interval_ms" default:"250" min:"10" max:"3600000" doc:"Time between two tries."`
 	Timeout  time.Duration `yaml:"timeout_ms" default:"2000" min:"10" max:"3600000" doc:"Time one try may take."`
 }

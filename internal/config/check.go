@@ -106,9 +106,18 @@ func (p *parser) checkNode(n *Node) {
 		if a == "" {
 			continue // the parser has said what is wrong with it
 		}
-		if _, err := path.Match(a, ""); err != nil || strings.Count(a, "@") != 1 || strings.ContainsAny(a, " /\t\n") {
-			p.at(KindValue, fmt.Sprintf("node.allow[%d]", i), "", "%q is not a pattern of node names such as observer@*", a)
+		p.checkNodePattern(fmt.Sprintf("node.allow[%d]", i), a)
+	}
+	for i, g := range n.Grant {
+		if g.Nodes != "" {
+			p.checkNodePattern(fmt.Sprintf("node.grant[%d].nodes", i), g.Nodes)
 		}
+	}
+}
+
+func (p *parser) checkNodePattern(at, pattern string) {
+	if _, err := path.Match(pattern, ""); err != nil || strings.Count(pattern, "@") != 1 || strings.ContainsAny(pattern, " /\t\n") {
+		p.at(KindValue, at, "", "%q is not a pattern of node names such as observer@*", pattern)
 	}
 }
 
@@ -232,17 +241,17 @@ func (p *parser) checkProbe(a *App, at string) {
 	for _, k := range []struct {
 		key string
 		set bool
-	}{{"http", b.HTTP != ""}, {"tcp", b.TCP != ""}, {"rpc", b.RPC != ""}, {"exec", len(b.Exec) > 0}} {
+	}{{"http", b.HTTP != ""}, {"tcp", b.TCP != ""}, {"rpc", b.RPC != ""}, {"exec", len(b.Exec) > 0}, {"api", b.API}} {
 		if k.set {
 			kinds = append(kinds, k.key)
 		}
-		if _, tried := p.origin[at+"."+k.key]; tried && !k.set {
+		if _, tried := p.origin[at+"."+k.key]; tried && !k.set && k.key != "api" {
 			return // the parser has said what is wrong with it
 		}
 	}
 	switch len(kinds) {
 	case 0:
-		p.at(KindMissing, at, "give one of http, tcp, rpc and exec", "asks nothing")
+		p.at(KindMissing, at, "give one of http, tcp, rpc, exec and api", "asks nothing")
 	case 1:
 	default:
 		p.at(KindClash, at, "give one of them", "has %s", strings.Join(kinds, " and "))

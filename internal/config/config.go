@@ -75,12 +75,19 @@ type Node struct {
 	Visibility      string        `yaml:"visibility" default:"hidden" enum:"hidden|visible" doc:"hidden: the node takes no part in global or in full meshes. visible is refused by this version."`
 	Listen          string        `yaml:"listen" default:"127.0.0.1:0" doc:"Address the distribution listens on, HOST:PORT; port 0 takes a free one. none: only the daemon makes connections."`
 	Allow           []string      `yaml:"allow" default:"[observer@*]" doc:"Patterns (with * and ?) of node names besides the instances that may connect."`
+	Grant           []NodeGrant   `yaml:"grant" doc:"Rights in the Erlang API (docs/erlang-api.md) beyond those that instances have over their own app. A node that is no instance must also be one that allow lets in."`
 	EPMD            string        `yaml:"epmd" computed:"127.0.0.1 and the port in ERL_EPMD_PORT, else 4369" doc:"Address of the port mapper, HOST:PORT."`
 	NetTickTime     time.Duration `yaml:"net_ticktime_ms" default:"60000" min:"1000" max:"3600000" doc:"A peer that is silent for so long is down. kernel's net_ticktime, in milliseconds."`
 	ConnectTimeout  time.Duration `yaml:"connect_timeout_ms" default:"7000" min:"100" max:"600000" doc:"How long connecting and the handshake may take. kernel's net_setuptime, in milliseconds."`
 	SendBufferBytes Size          `yaml:"send_buffer_bytes" default:"1MiB" min:"65536" max:"1073741824" doc:"How much may wait to be sent on one link before senders have to wait."`
 	MaxMessageBytes Size          `yaml:"max_message_bytes" default:"256MiB" min:"1048576" max:"2147483648" doc:"Largest message that is received; a peer that sends a larger one is cut off."`
 	TLS             NodeTLS       `yaml:"tls" doc:"Encryption of the distribution."`
+}
+
+// NodeGrant gives rights in the Erlang API to nodes.
+type NodeGrant struct {
+	Nodes  string `yaml:"nodes" required:"true" doc:"Pattern (with * and ?) of node names."`
+	Rights string `yaml:"rights" required:"true" enum:"read|deploy|admin" doc:"read: status, instances, history and events of every app. deploy: that, and deploying. admin: that, and restarting."`
 }
 
 // NodeTLS is the encryption of the distribution.

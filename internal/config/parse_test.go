@@ -272,7 +272,12 @@ var refused = []struct {
 	{"webhook without a URL", "notifications:\n  - adapter: webhook\n", KindMissing, 2, 5, "notifications[0].url", "missing", false},
 	{"pagerduty without a key", "notifications:\n  - adapter: pagerduty\n", KindMissing, 2, 5, "notifications[0].options.routing_key", "pagerduty needs it", false},
 	{"certificate without an importer", "applications:\n  - name: a\n    certificates:\n      - {dns_provider: route53, acme_provider: lets_encrypt}\n", KindMissing, 4, 9, "applications[0].certificates[0].importer", "missing", true},
-	{"probe that asks nothing", "applications:\n  - name: a\n    readiness:\n      probe: {interval_ms: 100}\n", KindMissing, 4, 7, "applications[0].readiness.probe", "give one of http, tcp, rpc and exec", true},
+	{"grant without rights", "node: {grant: [{nodes: 'a@*'}]}\n", KindMissing, 1, 16, "node.grant[0].rights", "", true},
+	{"grant of another right", "node: {grant: [{nodes: 'a@*', rights: all}]}\n", KindValue, 1, 39, "node.grant[0].rights", "", true},
+	{"grant to no pattern", "node: {grant: [{nodes: panel, rights: read}]}\n", KindValue, 1, 17, "node.grant[0].nodes", "is not a pattern of node names", false},
+	{"probe of the API that is off", "applications:\n  - name: a\n    readiness:\n      probe: {api: false}\n", KindMissing, 4, 7, "applications[0].readiness.probe", "asks nothing", true},
+	{"two probes", "applications: [{name: a, readiness: {probe: {tcp: '127.0.0.1:80', api: true}}}]\n", KindClash, 1, 38, "applications[0].readiness.probe", "has tcp and api", true},
+	{"probe that asks nothing", "applications:\n  - name: a\n    readiness:\n      probe: {interval_ms: 100}\n", KindMissing, 4, 7, "applications[0].readiness.probe", "give one of http, tcp, rpc, exec and api", true},
 	{"command without a program", "applications: [{name: a, hooks: {after_stop: [[]]}}]\n", KindMissing, 1, 47, "applications[0].hooks.after_stop[0]", "names no program", true},
 	{"certificate without its key", "web:\n  tls:\n    cert_file: a.pem\n", KindMissing, 2, 3, "web.tls.key_file", "missing beside cert_file", false},
 

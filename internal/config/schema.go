@@ -39,7 +39,9 @@ func schemaSection(fs []field, t reflect.Type) map[string]any {
 	}
 	if t == reflect.TypeFor[Probe]() {
 		s["type"] = "object"
-		s["oneOf"] = []any{needs("http"), needs("tcp"), needs("rpc"), needs("exec")}
+		s["oneOf"] = []any{needs("http"), needs("tcp"), needs("rpc"), needs("exec"), map[string]any{
+			"required": []string{"api"}, "properties": map[string]any{"api": map[string]any{"const": true}},
+		}}
 	}
 	return s
 }

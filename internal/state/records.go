@@ -80,6 +80,7 @@ type Instance struct {
 	Logs       []applog.Mark    `json:"logs,omitempty"`  // where its log files ended when it was started
 	Ready      bool             `json:"ready,omitempty"` // this OS process was ready once
 	OTPRelease string           `json:"otp_release,omitempty"`
+	SaidReady  process.Identity `json:"said_ready,omitzero"` // the OS process that said so by the API; counts while it is Process
 
 	InHistory      bool        `json:"in_history,omitempty"` // the versions history has it
 	CrashRestarts  int         `json:"crash_restarts,omitempty"`
