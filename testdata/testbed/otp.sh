@@ -46,8 +46,10 @@ for a in base dev crypto ssl public-key asn1 inets runtime-tools tools syntax-to
   applications="$applications erlang-$a"
 done
 # of the whole closure only OTP, Elixir, rebar3 and the shared libraries they load
+rebar3=rebar3
+apt-get -qq --simulate install rebar3 >/dev/null 2>&1 || rebar3= # bullseye has none
 # shellcheck disable=SC2086
-wanted=$(apt-get -qq -y --simulate install $applications elixir rebar3 | awk '/^Inst /{print $2}' |
+wanted=$(apt-get -qq -y --simulate install $applications elixir $rebar3 | awk '/^Inst /{print $2}' |
   grep -E '^(erlang-|elixir$|rebar3$|libc6$|libgcc-s1$|libstdc\+\+6$|libssl|libcrypt1$|zlib1g$|libtinfo6$|libncurses|libsystemd0$|libsctp|liblzma|libzstd|liblz4|libcap2$|libgcrypt|libgpg-error|openssl-provider|libkrb5|libcom-err2$)')
 # shellcheck disable=SC2086
 (cd "$stage/cache/archives" && apt-get -qq download $wanted)
@@ -73,6 +75,6 @@ mkdir -p "$dest/bin"
 for c in erl erlc escript erl_call; do ln -sf "$erlang/bin/$c" "$dest/bin/$c"; done
 ln -sf "$erlang"/erts-*/bin/epmd "$dest/bin/epmd"
 for c in elixir elixirc iex mix; do ln -sf "$dest/usr/lib/elixir/bin/$c" "$dest/bin/$c"; done
-ln -sf "$dest/usr/bin/rebar3" "$dest/bin/rebar3"
+[ -z "$rebar3" ] || ln -sf "$dest/usr/bin/rebar3" "$dest/bin/rebar3"
 PATH="$dest/bin:$PATH" "$dest/bin/erl" -noshell -eval 'halt().'
 touch "$dest/.complete"
