@@ -16,6 +16,12 @@ type CallInfo struct {
 	GroupLeader etf.Pid
 	Module      etf.Atom
 	Function    etf.Atom
+
+	// Process runs the function when the peer spawned it: its self(). Nil when it came through rex or from this node.
+	Process *Process
+	// Inbox gets the messages sent to Process, and exit signals with reason normal; others end ctx. Beyond 1024 that
+	// nobody asked for, they are dropped. Nil without a Process.
+	Inbox *Mailbox
 }
 
 // Func answers rpc. ctx ends when the node closes, the link goes down, or the caller kills the call. A *CallError is raised in the
@@ -53,6 +59,11 @@ func (n *Node) HandleFunc(mod, fun etf.Atom, arity int, f Func) {
 		t.funcs = map[funcKey]Func{}
 	}
 	t.funcs[funcKey{mod, fun, arity}] = f
+}
+
+// Handles tells whether mod:fun/arity has a handler: erlang:function_exported/3 of this node.
+func (n *Node) Handles(mod, fun etf.Atom, arity int) bool {
+	return n.funcs.find(mod, fun, arity) != nil
 }
 
 func (t *funcTable) find(mod, fun etf.Atom, arity int) Func {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/beamkeeper/beamkeeper/etf"
 )
@@ -20,6 +21,7 @@ type Process struct {
 	encoded []byte // the pid
 	recv    Receiver
 	done    chan struct{}
+	shield  atomic.Bool
 
 	mu       sync.Mutex
 	over     bool
@@ -201,6 +203,10 @@ func deliverDirect(p *Process, s Signal) { p.recv.Receive(p, s) }
 
 // exitSignal delivers an exit signal that did not come through a link.
 func (p *Process) exitSignal(deliver func(*Process, Signal), from etf.Pid, reason etf.Term) {
+	if p.shield.Load() {
+		p.node.config.Log.Warn("exit signal refused", "from", etf.Format(from), "to", etf.Format(p.pid), "names", p.Info().Names)
+		return
+	}
 	killed := reason == etf.Term(atomKill)
 	if killed {
 		p.Exit(atomKilled)

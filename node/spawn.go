@@ -54,6 +54,7 @@ func (m *control) spawnRequest(token bool) error {
 	call := &call{link: l, info: CallInfo{Peer: l.peer, Caller: from, GroupLeader: leader, Module: mod, Function: fun}, args: list}
 	call.ctx, call.cancel = context.WithCancel(l.ctx)
 	call.process = n.Spawn(call)
+	call.info.Process, call.info.Inbox = call.process, &call.inbox
 	if flags&spawnMonitored != 0 {
 		call.process.watchedBy(from, call.process.pid, ref, l)
 	}
@@ -109,13 +110,20 @@ type call struct {
 	args    etf.List
 	ctx     context.Context
 	cancel  context.CancelFunc
+	inbox   Mailbox
 }
 
-// Receive ends the function when its process is told to exit; other signals have no one to read them.
+const maxInbox = 1024 // signals that a function has not asked for
+
+// Receive ends the function when its process is told to exit; other signals wait until it asks for them.
 func (c *call) Receive(p *Process, s Signal) {
 	if e, ok := s.(Exit); ok && e.Reason != etf.Term(atomNormal) {
 		p.Exit(e.Reason)
 		c.cancel()
+		return
+	}
+	if c.inbox.Len() < maxInbox {
+		c.inbox.Receive(p, s)
 	}
 }
 

@@ -53,6 +53,9 @@ func (s *System) newProcess(pid gen.PID, managed bool) (*process, error) {
 		return nil, err
 	}
 	p.proc = proc
+	if s.shield {
+		proc.Shield()
+	}
 	s.procs[pid.ID] = p
 	return p, nil
 }
@@ -114,10 +117,14 @@ func (p *process) Receive(_ *node.Process, sig node.Signal) {
 }
 
 func (p *process) message(m node.Message) {
-	if t, ok := m.Term.(etf.Tuple); ok && len(t) == 2 {
-		if p.reply(t) {
-			return
-		}
+	t, isTuple := m.Term.(etf.Tuple)
+	if isTuple && len(t) == 2 && p.reply(t) {
+		return
+	}
+	if p.answered(m) {
+		return
+	}
+	if isTuple && len(t) == 2 {
 		if req, ok := node.ParseGenCast(t); ok {
 			p.deliver(p.sys.PID(m.From), m.Name, Cast{Request: req})
 			return
@@ -215,6 +222,10 @@ func (p *process) exit(m node.Exit) {
 		return
 	}
 	from := s.PID(m.From)
+	if p.deaf() {
+		s.log.Debug("exit signal to an actor dropped", "pid", p.pid.String(), "from", from.String())
+		return
+	}
 	var name gen.ProcessID
 	byName := false
 	if m.Linked {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ergo.services/ergo"
@@ -31,6 +32,9 @@ type Options struct {
 	// LogLevel is the lowest level Ergo formats messages for; the zero value is Info.
 	// Ergo's own Info lines ("node started", "new connection with …") are logged at Debug.
 	LogLevel slog.Level
+	// Shield keeps actors that do not embed Actor from what peers send: messages and exit signals for them are dropped,
+	// calls and system messages go to the function of HandleRequests. Without it they are as open as Erlang processes.
+	Shield bool
 }
 
 // System is a running Ergo node.
@@ -48,6 +52,8 @@ type System struct {
 	ctx       context.Context // for what an actor may wait for; ends with Stop
 	cancel    context.CancelFunc
 	leave     func() // ends the subscription to node events
+	shield    bool
+	requests  atomic.Pointer[func(Request)]
 
 	stop    sync.Once
 	done    chan struct{}
@@ -76,7 +82,7 @@ func Start(ctx context.Context, o Options) (*System, error) {
 	}
 	s := &System{
 		log: o.Logger, node: o.Node, name: gen.Atom(o.Name), localPeer: gen.Atom("local:" + o.Name),
-		leave: func() {}, done: make(chan struct{}),
+		leave: func() {}, done: make(chan struct{}), shield: o.Shield,
 		procs: make(map[uint64]*process), conns: make(map[gen.Atom]*connection),
 		meetings: make(map[int]rendezvous), dialing: make(map[node.Name]bool),
 	}
