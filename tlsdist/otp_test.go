@@ -460,3 +460,43 @@ func serialOf(t *testing.T, k keeper, e *nodetest.Erl) string {
 	defer c.Close()
 	return c.ConnectionState().PeerCertificates[0].SerialNumber.Text(16)
 }
+
+// A BEAM with our option file insists on a certificate, and on one of ours.
+func TestOTP_BEAMRefusesClients(t *testing.T) {
+	eachOTP(t, func(t *testing.T, otp nodetest.OTP, port int) {
+		a, foreign := authority(t, tlsdist.Options{}), authority(t, tlsdist.Options{})
+		args := append(erlArgs(t, ensure(t, a, "beam@localhost").OptFile), "-kernel", "logger_level", "none")
+		e := nodetest.StartErl(t, otp, "beam", cookie, port, args...)
+		name := parse(t, "stranger@localhost")
+		at, err := (&node.EPMDClient{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Self: "localhost"}).PortPlease(soon(t), parse(t, e.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, who := range []*tlsdist.Authority{nil, foreign, a} {
+			config := &tls.Config{InsecureSkipVerify: true}
+			if who != nil {
+				ensure(t, who, name.String())
+				id, err := who.Source(name).Identity(tlsdist.Client)
+				if err != nil {
+					t.Fatal(err)
+				}
+				config.Certificates = []tls.Certificate{id.Certificate}
+			}
+			c, err := tls.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(at.Port)), config)
+			if err != nil {
+				t.Fatal(err) // over TLS 1.3 the client is ready before the server has seen its certificate
+			}
+			c.SetDeadline(time.Now().Add(refusedWithin))
+			if who == a { // it waits for our name
+				c.SetDeadline(time.Now().Add(time.Second))
+			}
+			_, err = c.Read(make([]byte, 1))
+			var alert *net.OpError
+			refused := errors.As(err, &alert) && alert.Op == "remote error"
+			if refused != (who != a) {
+				t.Errorf("authority %p (ours is %p): %v", who, a, err)
+			}
+			c.Close()
+		}
+	})
+}
