@@ -384,10 +384,15 @@ func (m *manager) restartInstance(p picture, t api.Target) error {
 
 // Scale implements api.Control. The number stays until the configuration's is changed. It returns once it is accepted.
 func (s *System) Scale(ctx context.Context, app string, n int) error {
-	if n < 0 {
-		return api.Errorf(api.CodeUsage, "%d replicas cannot be", n)
+	if n < 0 || n > api.MaxReplicas {
+		return api.Errorf(api.CodeUsage, "%d replicas cannot be; 0 to %d can", n, api.MaxReplicas)
 	}
 	_, err := command(ctx, s, app, func(m *manager) (any, error) {
+		for _, p := range m.spec.Ports {
+			if p.Base+n > 65535 { // n replicas take n + 1 ports
+				return nil, api.Errorf(api.CodeRefused, "%d replicas need the ports %d to %d for %s; there are none above 65535", n, p.Base, p.Base+n, p.Key)
+			}
+		}
 		before := 0
 		err := m.sys.editApp(app, func(a *state.App) {
 			before = replicas(m.spec, *a)

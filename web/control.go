@@ -96,8 +96,8 @@ func (s *Server) scale(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := decodeWhole(w, r, &req); err != nil {
 		return nil, err
 	}
-	if req.Replicas == nil || *req.Replicas < 0 {
-		return nil, api.Errorf(api.CodeUsage, `the request needs "replicas", a number of 0 or more`)
+	if req.Replicas == nil || *req.Replicas < 0 || *req.Replicas > api.MaxReplicas {
+		return nil, api.Errorf(api.CodeUsage, `the request needs "replicas", a number from 0 to %d`, api.MaxReplicas)
 	}
 	return nil, s.control.Scale(r.Context(), r.PathValue("app"), *req.Replicas)
 }

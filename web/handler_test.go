@@ -47,6 +47,7 @@ func TestHandler_Errors(t *testing.T) {
 		{"no app", "POST", "/v1/deployments", ``, 400, api.CodeUsage, "app"},
 		{"no replicas", "POST", "/v1/apps/sample/scale", `{}`, 400, api.CodeUsage, "replicas"},
 		{"negative replicas", "POST", "/v1/apps/sample/scale", `{"replicas":-1}`, 400, api.CodeUsage, "replicas"},
+		{"too many replicas", "POST", "/v1/apps/sample/scale", `{"replicas":1001}`, 400, api.CodeUsage, "0 to 1000"},
 		{"bad limit", "GET", "/v1/deployments?limit=x", "", 400, api.CodeUsage, "limit"},
 		{"bad since", "GET", "/v1/events?since=-1", "", 400, api.CodeUsage, "since"},
 		{"bad follow", "GET", "/v1/events?follow=perhaps", "", 400, api.CodeUsage, "follow"},

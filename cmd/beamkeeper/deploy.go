@@ -110,17 +110,15 @@ func (c *cli) outcome(d api.Deployment) error {
 	case api.DeploymentAborted:
 		return e
 	}
-	instance := ""
 	for _, i := range d.Instances {
 		for _, st := range i.Steps {
-			if st.Error != "" {
-				instance = i.Name
+			if st.Error != "" && !strings.Contains(d.Error, st.Error) {
 				e.Message += fmt.Sprintf("\n%s stopped at step %q after %s: %s", i.Name, st.Name, stepAge(st), brief(st.Error))
 			}
 		}
 	}
 	for _, st := range d.Steps {
-		if st.Error != "" {
+		if st.Error != "" && !strings.Contains(d.Error, st.Error) { // else it was said already
 			e.Message += fmt.Sprintf("\nstep %q failed: %s", st.Name, brief(st.Error))
 		}
 	}
@@ -130,17 +128,17 @@ func (c *cli) outcome(d api.Deployment) error {
 			e.Message += "\n| " + printable(l)
 		}
 	}
-	e.Hint = failureHint(d, instance)
+	e.Hint = failureHint(d)
 	return e
 }
 
-func failureHint(d api.Deployment, instance string) string {
+func failureHint(d api.Deployment) string {
 	var s strings.Builder
 	if d.From != "" {
 		fmt.Fprintf(&s, "%s was not stopped and goes on. ", d.From)
 	}
 	fmt.Fprintf(&s, "%s is not tried again by itself: mend it and publish a new version, or ask again with \"beamkeeper deploy %s %s\".", d.To, d.App, d.To)
-	if instance != "" && len(d.LogTail) > 0 {
+	if len(d.LogTail) > 0 {
 		fmt.Fprintf(&s, "\nMore of the log: \"beamkeeper logs %s\"", d.App)
 	}
 	return s.String()

@@ -86,8 +86,8 @@ func (c *cli) scaleCommand() *cobra.Command {
 	wait := waitFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		n, err := strconv.Atoi(args[1])
-		if err != nil || n < 0 {
-			return api.Errorf(api.CodeUsage, "%q is not a number of replicas", args[1])
+		if err != nil || n < 0 || n > api.MaxReplicas {
+			return api.Errorf(api.CodeUsage, "%q is not a number of replicas from 0 to %d", args[1], api.MaxReplicas)
 		}
 		d, err := c.daemon()
 		if err != nil {

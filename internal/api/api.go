@@ -220,6 +220,9 @@ func (t Target) String() string {
 	return t.App + "/" + t.Instance
 }
 
+// MaxReplicas is how many replicas an app may have: a slip of the finger must not start a machine's worth of BEAMs.
+const MaxReplicas = 1000
+
 // DeployRequest asks for a version. An empty Version means the one that current.json names.
 type DeployRequest struct {
 	App     string `json:"app"`
