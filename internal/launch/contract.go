@@ -22,6 +22,16 @@ func (p *Plan) elixir(s Spec, env environment, long bool) {
 	}
 }
 
+// elixirOptions has the elixir script pass on what the distribution needs. The release's own env.sh may set
+// ELIXIR_ERL_OPTIONS too, and so may the configuration: one that chooses a distribution protocol keeps it.
+func (e environment) elixirOptions(sslOptions string) {
+	const key = "ELIXIR_ERL_OPTIONS"
+	if sslOptions == "" || strings.Contains(e[key], "-proto_dist") {
+		return
+	}
+	e.set(key, strings.TrimSpace(e[key]+" "+sslOptions))
+}
+
 // erlang is the contract of a relx release, whose vm.args.src says -sname (or -name) ${RELEASE_NODE},
 // -setcookie ${RELEASE_COOKIE} and ${RELEASE_SSL_OPTIONS}.
 func (p *Plan) erlang(s Spec, env environment) {

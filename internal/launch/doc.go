@@ -7,6 +7,8 @@
 //	erlang   current/bin/APP foreground   with RELX_REPLACE_OS_VARS=true RELEASE_NODE RELEASE_COOKIE RELEASE_SSL_OPTIONS
 //	gleam    erl -pa …/*/ebin -eval APP@@main:run(APP) -noshell -sname NODE, with the erl of the system
 //
+// What distribution over TLS needs is handed over as ELIXIR_ERL_OPTIONS, RELEASE_SSL_OPTIONS, and as arguments.
+//
 // # Environment
 //
 // Of the daemon's own environment an allow-list is passed on: PATH HOME LANG LC_* TZ SHELL USER LOGNAME TERM TMPDIR

@@ -76,6 +76,9 @@ func build(s Spec) (Plan, error) {
 	if err := env.configured(s, ports); err != nil {
 		return Plan{}, err
 	}
+	if s.Language == Elixir {
+		env.elixirOptions(s.SSLOptions)
+	}
 	if s.Language == Gleam {
 		err = p.gleam(s, env, given, long)
 	} else {

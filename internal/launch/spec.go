@@ -37,7 +37,7 @@ type Spec struct {
 
 	Host       string // host part of the node name; with a dot: long names; empty: this machine's short name
 	Cookie     string // empty: the release's own (elixir, erlang), the user's ~/.erlang.cookie (gleam)
-	SSLOptions string // distribution over TLS: RELEASE_SSL_OPTIONS for erlang, arguments for gleam
+	SSLOptions string // distribution over TLS: ELIXIR_ERL_OPTIONS, RELEASE_SSL_OPTIONS for erlang, arguments for gleam
 	Daemon     string // the daemon's node name, becomes BEAMKEEPER_NODE
 
 	Slot  int    // 0..replicas
