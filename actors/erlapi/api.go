@@ -67,12 +67,11 @@ type Grant struct {
 	Right Right
 }
 
-// Config says what an API serves. Node and Control are required.
+// Config says what an API serves. Node is required.
 type Config struct {
-	Node    *node.Node
-	Control Control
-	Grants  []Grant // a node has the highest right of all that match
-	Log     *slog.Logger
+	Node   *node.Node
+	Grants []Grant // a node has the highest right of all that match
+	Log    *slog.Logger
 
 	MaxCalls         int // gen_server calls at one time; more are not answered; 0: 256
 	MaxSubscriptions int // of the processes of one node; 0: 64
@@ -81,6 +80,8 @@ type Config struct {
 // API answers until Close.
 type API struct {
 	c       Config
+	control Control       // set once, before serving is closed
+	serving chan struct{} // closed by Serve
 	server  *node.Process
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -92,7 +93,8 @@ type API struct {
 	subscriptions map[etf.Pid]*subscription
 }
 
-// Start begins to answer. Error: node.ErrNameTaken, or that of a malformed pattern.
+// Start takes calls, which wait for Serve. Called before the node is started it leaves no moment in which callers find
+// nobody. Error: node.ErrNameTaken, or that of a malformed pattern.
 func Start(c Config) (*API, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -108,7 +110,7 @@ func Start(c Config) (*API, error) {
 			return nil, fmt.Errorf("erlapi: grant %q: %w", g.Nodes, err)
 		}
 	}
-	a := &API{c: c, running: make(chan struct{}, c.MaxCalls), subscriptions: make(map[etf.Pid]*subscription)}
+	a := &API{c: c, serving: make(chan struct{}), running: make(chan struct{}, c.MaxCalls), subscriptions: make(map[etf.Pid]*subscription)}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.server = c.Node.Spawn(a)
 	if err := a.server.Register(moduleName); err != nil {
@@ -122,6 +124,12 @@ func Start(c Config) (*API, error) {
 		})
 	}
 	return a, nil
+}
+
+// Serve has calls answered from c. It is called once.
+func (a *API) Serve(c Control) {
+	a.control = c
+	close(a.serving)
 }
 
 // Close stops answering, ends the subscriptions and waits for what is under way, except calls by rpc, which the node
@@ -152,8 +160,11 @@ func (a *API) soon(f func()) bool {
 // answer does what is asked, unless the caller may not. Nothing that goes wrong here is an exception to the caller:
 // errors are {error, denied} and {error, {Code, Text}}.
 func (a *API) answer(ctx context.Context, f function, c call) etf.Term {
-	err := c.identify(ctx)
 	var v etf.Term
+	err := a.await(ctx)
+	if err == nil {
+		err = c.identify(ctx)
+	}
 	if err == nil {
 		v, err = f(ctx, &c)
 	}
@@ -161,6 +172,17 @@ func (a *API) answer(ctx context.Context, f function, c call) etf.Term {
 		return v
 	}
 	return a.errorTerm(&c, err)
+}
+
+// await waits for Serve.
+func (a *API) await(ctx context.Context) error {
+	select {
+	case <-a.serving:
+		return nil
+	case <-ctx.Done():
+	case <-a.ctx.Done():
+	}
+	return api.Errorf(api.CodeRefused, "the daemon is stopping")
 }
 
 // errDenied is the refusal of what the caller has no right to.

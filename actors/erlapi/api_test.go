@@ -268,6 +268,23 @@ func TestSubscribe_EndsWithTheNode(t *testing.T) {
 	})
 }
 
+// TestAPI_CallsWaitForServe calls a daemon that has just come up, and one that goes before it has.
+func TestAPI_CallsWaitForServe(t *testing.T) {
+	t.Parallel()
+	otp := nodetest.Want(t, "25")[0]
+	r := startRig(t, false)
+	e := r.beam(otp, shop)
+	want(t, e, `R1 = erpc:send_request(K, beamkeeper, ready, []), R2 = gen_server:send_request({beamkeeper, K}, ready), {erpc:wait_response(R1, 50), gen_server:wait_response(R2, 50)}`, "{no_response,timeout}")
+	r.api.Serve(r.control)
+	want(t, e, `{erpc:receive_response(R1), gen_server:wait_response(R2, 30000)}`, "{ok,{reply,ok}}")
+
+	other := startRig(t, false)
+	e = other.beam(otp, shop)
+	e.Eval(`R = gen_server:send_request({beamkeeper, K}, ready), erpc:call(K, erlang, whereis, [beamkeeper])`)
+	other.api.Close()
+	want(t, e, `case gen_server:wait_response(R, 30000) of {reply, {error, {refused, _}}} -> refused; {error, {noproc, _}} -> refused; {error, {shutdown, _}} -> refused; Else -> Else end`, "refused")
+}
+
 func TestDrain_GoesOnWhenTheAnswerIsGiven(t *testing.T) {
 	t.Parallel()
 	otp := nodetest.Want(t, "25")[0]

@@ -42,7 +42,7 @@ type call struct {
 // identify finds out who calls. An instance is one whose OS process runs.
 func (c *call) identify(ctx context.Context) error {
 	var err error
-	if c.status, err = c.api.c.Control.Status(ctx); err != nil {
+	if c.status, err = c.api.control.Status(ctx); err != nil {
 		return err
 	}
 	name := c.peer.String()

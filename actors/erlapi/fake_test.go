@@ -194,6 +194,12 @@ type rig struct {
 
 func newRig(t *testing.T, grants ...erlapi.Grant) *rig {
 	t.Helper()
+	return startRig(t, true, grants...)
+}
+
+// startRig is newRig; without serve the test calls Serve.
+func startRig(t *testing.T, serve bool, grants ...erlapi.Grant) *rig {
+	t.Helper()
 	r := &rig{t: t, epmd: nodetest.StartEPMD(t), control: newFake(), log: &logBuffer{}}
 	name, err := node.ParseName(keeper)
 	if err != nil {
@@ -215,11 +221,14 @@ func newRig(t *testing.T, grants ...erlapi.Grant) *rig {
 	if err := r.node.Registered(ctx); err != nil {
 		t.Fatal(err)
 	}
-	r.api, err = erlapi.Start(erlapi.Config{Node: r.node, Control: r.control, Grants: grants, MaxSubscriptions: 3, Log: slog.New(slog.NewTextHandler(r.log, nil))})
+	r.api, err = erlapi.Start(erlapi.Config{Node: r.node, Grants: grants, MaxSubscriptions: 3, Log: slog.New(slog.NewTextHandler(r.log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.api.Close)
+	if serve {
+		r.api.Serve(r.control)
+	}
 	return r
 }
 

@@ -84,7 +84,7 @@ func history(ctx context.Context, c *call) (etf.Term, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := c.api.c.Control.History(ctx, app.Name)
+	list, err := c.api.control.History(ctx, app.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func ready(ctx context.Context, c *call) (etf.Term, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.api.c.Control.SaidReady(ctx, self); err != nil {
+	if err := c.api.control.SaidReady(ctx, self); err != nil {
 		return nil, err
 	}
 	c.note(self)
@@ -119,7 +119,7 @@ func deploy(ctx context.Context, c *call) (etf.Term, error) {
 	if err := c.may(Deploy, app); err != nil {
 		return nil, err
 	}
-	d, err := c.api.c.Control.Deploy(ctx, api.DeployRequest{App: app, Version: version})
+	d, err := c.api.control.Deploy(ctx, api.DeployRequest{App: app, Version: version})
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func restart(ctx context.Context, c *call) (etf.Term, error) {
 }
 
 func (c *call) restart(ctx context.Context, t api.Target) (etf.Term, error) {
-	if err := c.api.c.Control.Restart(ctx, t); err != nil {
+	if err := c.api.control.Restart(ctx, t); err != nil {
 		return nil, err
 	}
 	c.note(t)
@@ -163,7 +163,7 @@ func drain(_ context.Context, c *call) (etf.Term, error) {
 	}
 	a := c.api
 	begun := a.soon(func() {
-		if err := a.c.Control.Stop(a.ctx, self); err != nil && a.ctx.Err() == nil {
+		if err := a.control.Stop(a.ctx, self); err != nil && a.ctx.Err() == nil {
 			a.c.Log.Error("instance that asked to be drained", "instance", self.Instance, "err", err)
 		}
 	})

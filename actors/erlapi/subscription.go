@@ -68,7 +68,7 @@ func subscribe(ctx context.Context, c *call) (etf.Term, error) {
 	}
 	a := c.api
 	if f.fresh {
-		f.since = a.c.Control.LastEvent()
+		f.since = a.control.LastEvent()
 	}
 	s := &subscription{pid: pid, peer: c.peer}
 	var sub context.Context
@@ -208,7 +208,7 @@ func (a *API) feed(ctx context.Context, s *subscription, f filter) {
 	defer a.remove(s)
 	// Reply sends {Tag, Value} to a pid without ever dialing its node: one that is gone is not to be dialed for this.
 	to := node.GenCall{From: s.pid, Tag: atomEvent}
-	err := a.c.Control.Events(ctx, f.since, true, func(e api.Event) bool {
+	err := a.control.Events(ctx, f.since, true, func(e api.Event) bool {
 		return !f.wants(e) || s.process.Reply(ctx, to, termOf(e)) == nil
 	})
 	if err != nil && ctx.Err() == nil {

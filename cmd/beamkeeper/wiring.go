@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/actors"
+	"github.com/beamkeeper/beamkeeper/actors/erlapi"
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/config"
 	"github.com/beamkeeper/beamkeeper/internal/secrets"
@@ -33,6 +34,7 @@ const killAfter = 10 * time.Second
 type daemon struct {
 	cfg   *config.Config
 	node  *node.Node
+	erl   *erlapi.API
 	tree  *actors.System
 	store *release.Store
 	state *state.Store
@@ -85,6 +87,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 		}
 		return nil, err
 	}
+	d.erl.Serve(d.tree)
 	d.serve(listeners, log, fail)
 	return d, nil
 }
@@ -119,6 +122,9 @@ func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(str
 		Log: log.With("part", "node"),
 	})
 	if err != nil {
+		return err
+	}
+	if d.erl, err = startErlangAPI(d.node, d.cfg, log); err != nil {
 		return err
 	}
 	if err := d.node.Start(ctx); err != nil {
@@ -275,6 +281,9 @@ func (d *daemon) stop(withInstances bool) error {
 		errs = append(errs, d.web.Close(ctx))
 		cancel()
 		d.serving.Wait()
+	}
+	if d.erl != nil {
+		d.erl.Close()
 	}
 	if d.node != nil {
 		errs = append(errs, d.node.Close())
