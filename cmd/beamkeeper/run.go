@@ -68,7 +68,7 @@ func (c *cli) logger(format, level string) (*slog.Logger, error) {
 // serve brings the daemon up, waits for the end of ctx, and takes it down.
 func (c *cli) serve(ctx context.Context, cfg *config.Config, log *slog.Logger, started time.Time, withInstances bool) error {
 	tuneMemory(c.getenv)
-	signal.Ignore(syscall.SIGPIPE) // a reader of our log that goes away must not end us
+	outliveLogReader()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	onHangup(ctx, log, stop)
@@ -95,6 +95,10 @@ func (c *cli) serve(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	log.Info("stopped")
 	return errors.Join(failure, err)
 }
+
+// outliveLogReader keeps a reader of our log that goes away from ending us. To ignore SIGPIPE would do so too, but what
+// is ignored stays so in the programs that we start, and pipes in their scripts would no longer end.
+func outliveLogReader() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // onHangup treats SIGHUP: of a terminal that was closed it is the end, otherwise nothing happens.
 func onHangup(ctx context.Context, log *slog.Logger, stop context.CancelCauseFunc) {

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/beamkeeper/beamkeeper/internal/config"
@@ -51,5 +55,21 @@ func TestParseTarget(t *testing.T) {
 		if got, err := parseTarget(text); err == nil {
 			t.Errorf("parseTarget(%q) = %s, want an error", text, got)
 		}
+	}
+}
+
+func TestOutliveLogReader_LeavesProgramsTheirSIGPIPE(t *testing.T) {
+	t.Parallel()
+	outliveLogReader()
+	out, err := exec.Command("grep", "SigIgn", "/proc/self/status").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mask, err := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(string(out), "SigIgn:")), 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mask&(1<<(syscall.SIGPIPE-1)) != 0 {
+		t.Errorf("a program that we start ignores SIGPIPE: %s", out)
 	}
 }
