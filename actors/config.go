@@ -103,6 +103,8 @@ type Config struct {
 	Version  string   // of the daemon
 	Log      *slog.Logger
 
+	Encryption Encryption // nil: instances speak plain TCP
+
 	Problems func() []api.Problem // of the daemon as a whole, shown in the status; nil: none
 }
 

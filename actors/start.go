@@ -53,7 +53,11 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 	if err != nil {
 		return started{}, err
 	}
-	plan, err := launch.Build(s.launchSpec(spec, rec))
+	described := s.launchSpec(spec, rec)
+	if described.SSLOptions, err = s.encryptionArgs(spec, rec); err != nil {
+		return started{}, err
+	}
+	plan, err := launch.Build(described)
 	if err == nil {
 		err = plan.Prepare()
 	}

@@ -84,6 +84,7 @@ func (s *System) instanceStatus(rec state.Instance, now time.Time) api.Instance 
 		OTPConnected:  rec.Process.OSPID != 0 && s.cfg.Cluster.Connected(peer),
 		CrashRestarts: rec.CrashRestarts, ForcedRestarts: rec.ForcedRestarts, LastDeployment: rec.Kind,
 		Ports: rec.Ports, Slot: rec.Slot, Readiness: v.chain.view(now), LastError: firstOf(v.note, rec.LastError),
+		CertificateExpiresAt: s.certificateExpires(peer),
 	}
 	if i.State == "" || i.State == api.StateRunning && i.OSPID == 0 {
 		i.State = api.StateStarting // its actor is about to begin, or to see that its OS process has ended

@@ -171,6 +171,9 @@ func (a *instance) cleanup() work {
 	s, rec, peer := a.sys, a.rec, a.peer
 	id := s.job(ctx, a.self, func(context.Context) any {
 		s.cfg.Cluster.Disconnect(peer)
+		if err := s.retire(peer); err != nil {
+			return err
+		}
 		if err := s.cfg.Releases.RemoveInstance(rec.App, rec.Name); err != nil {
 			return err
 		}

@@ -93,6 +93,8 @@ type Instance struct {
 	Readiness      []Step         `json:"readiness,omitempty"`
 	LastError      string         `json:"last_error,omitempty"`
 	RetryAt        Time           `json:"retry_at"` // in backoff: when it is started again
+
+	CertificateExpiresAt Time `json:"certificate_expires_at,omitzero"` // of its distribution over TLS; absent without
 }
 
 // Step is one link of the readiness chain: process, node, application, probe.
@@ -182,6 +184,9 @@ const (
 	EventDaemonStopped    = "daemon_stopped"
 	EventActorRestarted   = "actor_restarted" // a crash inside the daemon that the tree repaired
 	EventScaled           = "scaled"
+
+	EventCertificateRenewed = "certificate_renewed"
+	EventCertificateProblem = "certificate_problem"
 )
 
 // HistoryEntry is one version that a replica of an app has had.
