@@ -396,6 +396,9 @@ func TestScale(t *testing.T) {
 	if err != nil || len(all) != 3 || all[0].Kind != "scale" || all[0].Trigger != "scale" || all[1].Kind != "scale" {
 		t.Errorf("deployments are %+v, %v", all, err)
 	}
+	if i := all[0].Instances; len(i) != 1 || i[0].Name != three[2].Name || stepNames(i[0].Steps) != "stop" || i[0].Steps[0].EndedAt.IsZero() {
+		t.Errorf("scaling down did %+v", i)
+	}
 	if e := w.eventsOf(api.EventScaled); len(e) != 2 {
 		t.Errorf("events are %+v", e)
 	}
@@ -414,6 +417,7 @@ func TestScale(t *testing.T) {
 	}
 	w.until("none", func() bool { return len(w.app("shop").Instances) == 0 })
 	wantCode(t, w.sys.Scale(t.Context(), "shop", -1), api.CodeUsage)
+	wantCode(t, w.sys.Scale(t.Context(), "shop", api.MaxReplicas+1), api.CodeUsage)
 	wantCode(t, w.sys.Scale(t.Context(), "none", 1), api.CodeNotFound)
 }
 

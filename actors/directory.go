@@ -55,6 +55,13 @@ func (d *directory) pid(name gen.Atom) (pid gen.PID, ok bool) {
 	return pid, ok
 }
 
+// empty says whether no actor exists.
+func (d *directory) empty() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.claimed) == 0
+}
+
 // leave is called by an actor as the last thing it does.
 func (d *directory) leave(name gen.Atom, pid gen.PID) {
 	d.mu.Lock()

@@ -75,7 +75,9 @@ func (m *manager) handle(message any) error {
 		if c, ok := message.(*msgCommand); ok && c.taken.CompareAndSwap(false, true) {
 			c.reply <- reply{err: api.Errorf(api.CodeRefused, "the daemon is stopping")}
 		}
-		return nil
+		p, err := m.look()
+		m.haveActors(p) // which stop the instances
+		return err
 	}
 	switch c := message.(type) {
 	case msgWake:
@@ -360,18 +362,27 @@ func (m *manager) advance(p picture, rel state.Release, plan plan) error {
 
 // deployed says whether d started the instance.
 func (m *manager) deployed(d *api.Deployment, name string) bool {
-	return slices.ContainsFunc(d.Instances, func(i api.DeploymentInstance) bool { return i.Name == name && i.Name != "" })
+	return slices.ContainsFunc(d.Instances, func(i api.DeploymentInstance) bool { return i.Name == name })
 }
 
-// closeStopOld ends the stop_old step of those whose predecessor is gone.
+// closeStopOld ends the step of stopping an instance that is gone.
 func (m *manager) closeStopOld(p picture) error {
 	var gone []string
 	for _, i := range p.dep.Instances {
 		n := len(i.Steps)
-		if n == 0 || i.Steps[n-1].Name != stepStopOld || !i.Steps[n-1].EndedAt.IsZero() {
+		if n == 0 || !i.Steps[n-1].EndedAt.IsZero() {
 			continue
 		}
-		if !slices.ContainsFunc(p.instances, func(rec state.Instance) bool { return rec.Name == i.Replaces }) {
+		leaving := ""
+		switch i.Steps[n-1].Name {
+		case stepStopOld:
+			leaving = i.Replaces
+		case stepStop:
+			leaving = i.Name
+		default:
+			continue
+		}
+		if !slices.ContainsFunc(p.instances, func(rec state.Instance) bool { return rec.Name == leaving }) {
 			gone = append(gone, i.Name)
 		}
 	}
@@ -542,7 +553,7 @@ func (m *manager) act(p picture, rel state.Release, sha string, plan plan) error
 			if err := tx.PutInstance(rec); err != nil {
 				return err
 			}
-			stopOldStep(&d, name, now)
+			stopOldStep(&d, rec, now)
 		}
 		return tx.PutDeployment(d)
 	})
@@ -558,15 +569,15 @@ func (m *manager) act(p picture, rel state.Release, sha string, plan plan) error
 	return nil
 }
 
-// stopOldStep notes that an old instance is stopped, with the one that replaces it.
-func stopOldStep(d *api.Deployment, old string, now time.Time) {
+// stopOldStep notes that an instance is stopped: with the one that replaces it, or as one that nothing replaces.
+func stopOldStep(d *api.Deployment, old state.Instance, now time.Time) {
 	for i := range d.Instances {
-		if d.Instances[i].Replaces == old {
+		if d.Instances[i].Replaces == old.Name {
 			d.Instances[i].Steps = beginStep(d.Instances[i].Steps, stepStopOld, now)
 			return
 		}
 	}
-	d.Instances = append(d.Instances, api.DeploymentInstance{Replaces: old, Steps: beginStep(nil, stepStopOld, now)})
+	d.Instances = append(d.Instances, api.DeploymentInstance{Name: old.Name, Slot: old.Slot, Steps: beginStep(nil, stepStop, now)})
 }
 
 func (m *manager) newName(p picture) string {

@@ -247,7 +247,7 @@ func TestOTP_Adopt(t *testing.T) {
 func TestOTP_BadVersions(t *testing.T) {
 	t.Parallel()
 	f := newField(t, launch.Erlang, func(a *AppSpec) {
-		a.Readiness.Timeout = 6 * time.Second
+		a.Readiness.Timeout = 20 * time.Second
 		a.CrashLoop.Limit = 1
 	}).up()
 	f.publish("0.1.0")

@@ -42,16 +42,18 @@ func (r *registry) of(instance string) *holding {
 }
 
 // take is called by an instance's actor when it begins. It ends the jobs of the actor before it and returns the context
-// of its own.
+// of its own. An OS process that such a job was just starting is held when take returns; none is started afterwards.
 func (r *registry) take(ctx context.Context, instance string) context.Context {
 	h := r.of(instance)
 	ctx, cancel := context.WithCancel(ctx)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if h.cancel != nil {
 		h.cancel()
 	}
 	h.cancel = cancel
+	r.mu.Unlock()
+	h.starting.Lock()
+	defer h.starting.Unlock()
 	return ctx
 }
 
@@ -63,11 +65,14 @@ func (r *registry) process(instance string) *process.Process {
 	return h.proc
 }
 
-// start has f start the instance's OS process, unless one runs: then that is returned.
-func (r *registry) start(instance string, f func() (*process.Process, error)) (*process.Process, error) {
+// start has f start the instance's OS process, unless ctx has ended or one runs: then that is returned.
+func (r *registry) start(ctx context.Context, instance string, f func() (*process.Process, error)) (*process.Process, error) {
 	h := r.of(instance)
 	h.starting.Lock()
 	defer h.starting.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if p := r.process(instance); p != nil {
 		if _, ended := p.Exit(); !ended {
 			return p, nil

@@ -19,7 +19,8 @@ import (
 const (
 	stepPrepare = "prepare"
 	stepStart   = "start"
-	stepStopOld = "stop_old"
+	stepStopOld = "stop_old" // of the instance that this one replaces
+	stepStop    = "stop"     // of this one, which nothing replaces
 )
 
 // started is the result of start work.
@@ -69,12 +70,9 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 			return started{}, err
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return started{}, err
-	}
 	stdout, stderr := s.logFiles(rec.App, rec.Name)
 	at, marks := time.Now(), []applog.Mark{applog.End(stdout), applog.End(stderr)}
-	p, err := s.reg.start(rec.Name, func() (*process.Process, error) {
+	p, err := s.reg.start(ctx, rec.Name, func() (*process.Process, error) {
 		return process.Start(process.Command{
 			Path: plan.Path, Args: plan.Args, Env: plan.Env, Dir: plan.Dir, User: plan.User, Stdout: stdout, Stderr: stderr,
 		})

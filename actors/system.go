@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"ergo.services/ergo/gen"
@@ -48,6 +49,7 @@ type System struct {
 	closing     atomic.Bool   // nothing new is begun
 	stoppingAll atomic.Bool   // instances are to stop, whatever is wished for them
 	rootEnded   chan struct{} // a root has ended
+	rootKept    chan struct{} // closed when keepRoot has ended
 }
 
 var _ api.Control = (*System)(nil)
@@ -60,7 +62,7 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 	}
 	s := &System{
 		cfg: cfg, specs: make(map[string]AppSpec), log: cfg.Log, started: time.Now(),
-		dir: newDirectory(), board: newBoard(), rootEnded: make(chan struct{}, 1),
+		dir: newDirectory(), board: newBoard(), rootEnded: make(chan struct{}, 1), rootKept: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -88,7 +90,10 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 	}
 	unsubscribe := cfg.Cluster.Subscribe(s.nodeEvent)
 	s.jobs.Go(func() { <-s.ctx.Done(); unsubscribe() })
-	s.jobs.Go(s.keepRoot)
+	go func() {
+		defer close(s.rootKept)
+		s.keepRoot()
+	}()
 	if cfg.Source.Bucket != nil {
 		s.watch = release.NewWatcher(release.WatcherConfig{Source: cfg.Source, Log: s.log, Changed: func(c release.Change) {
 			s.board.putChange(c)
@@ -165,11 +170,70 @@ func (s *System) Close(ctx context.Context, stopInstances bool) error {
 		err = s.stopAll(ctx)
 	}
 	s.cancel()
+	<-s.rootKept
+	s.takeDown(ctx)
 	err = errors.Join(err, s.ergo.Stop(ctx))
 	s.jobs.Wait()
+	if stopInstances {
+		err = errors.Join(err, s.sweep())
+	}
 	s.reg.close()
 	s.emit(api.Event{Type: api.EventDaemonStopped, Version: s.cfg.Version, Message: "daemon stopped"})
 	return errors.Join(err, s.bus.flush())
+}
+
+// takeDown ends the tree from its root, so that no supervisor is starting an actor while Ergo ends them all.
+func (s *System) takeDown(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if root, ok := s.dir.pid(rootActor); ok {
+		_ = s.ergo.Ergo().SendExit(root, gen.TerminateReasonShutdown) // it has ended already: just as well
+	}
+	for !s.dir.empty() {
+		if sleep(ctx, time.Millisecond) != nil {
+			return // Stop has its own means
+		}
+	}
+}
+
+// sweep ends what still runs although all was to stop: an instance that was being started as the tree went down, one that
+// had not been taken over yet, or one that could not be stopped within the time given.
+func (s *System) sweep() error {
+	var recs []state.Instance
+	errs := []error{s.cfg.State.View(func(tx *state.Tx) (err error) {
+		recs, err = tx.Instances("")
+		return err
+	})}
+	for _, rec := range recs {
+		if _, ours := s.specs[rec.App]; !ours || rec.Process.OSPID == 0 {
+			continue
+		}
+		p, err := process.Adopt(rec.Process)
+		if err == nil {
+			errs = append(errs, s.endLate(rec, p))
+			p.Close()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *System) endLate(rec state.Instance, p *process.Process) error {
+	ctx, cancel := context.WithTimeout(context.Background(), termTimeout+killTimeout)
+	defer cancel()
+	if p.Signal(syscall.SIGTERM) == nil {
+		term, cancel := context.WithTimeout(ctx, termTimeout)
+		_, _ = p.Wait(term) // KillAll is for those that do not listen
+		cancel()
+	}
+	if err := process.KillAll(ctx, rec.Process); err != nil {
+		return err
+	}
+	s.log.Warn("instance ended late", "app", rec.App, "instance", rec.Name, "os_pid", rec.Process.OSPID)
+	_, _, err := s.editInstance(rec.Name, func(r *state.Instance) bool {
+		r.Process, r.Ready = process.Identity{}, false
+		return true
+	})
+	return err
 }
 
 // stopAll stops every instance without changing what is wished for it.

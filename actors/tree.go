@@ -112,7 +112,7 @@ func (v *supervisor) HandleMessage(_ gen.PID, message any) error {
 
 func (v *supervisor) Terminate(error) {
 	v.sys.dir.leave(v.name, v.PID())
-	if v.name == rootActor && !v.sys.closing.Load() {
+	if v.name == rootActor && v.sys.ctx.Err() == nil {
 		select {
 		case v.sys.rootEnded <- struct{}{}:
 		default:

@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"ergo.services/ergo/gen"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/process"
 )
 
 // A message that an actor does not know makes it panic. Each kind of actor gets one; the OS processes stay, and all
@@ -142,4 +144,33 @@ func TestTree_ManyReplicasAndApps(t *testing.T) {
 	begun := time.Now()
 	w.down(true)
 	t.Logf("20 instances stopped in %v", time.Since(begun))
+}
+
+// Actors that crash while instances start and stop, and a daemon that goes at any moment, leave nothing behind that the
+// tree does not know.
+func TestTree_UpAndDownAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	for i := range 12 {
+		w := newWorld(t, app("shop", 2))
+		w.cfg.Source.Bucket = w.bucket
+		w.up()
+		w.deploy("shop", "1.0.0")
+		time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond) // any moment will do
+		if i%3 == 0 {
+			w.sys.send(managerActor("shop"), struct{}{})
+			w.sys.send(instancesActor("shop"), struct{}{})
+		}
+		if i%4 == 0 {
+			w.sys.send(rootActor, struct{}{})
+		}
+		w.down(i%2 == 0)
+		if i%2 == 1 {
+			w.up()
+			w.down(true)
+		}
+		left, err := process.Find(w.cluster.name.String())
+		if err != nil || len(left) != 0 {
+			t.Fatalf("left over: %+v, %v", left, err)
+		}
+	}
 }

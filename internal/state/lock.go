@@ -15,6 +15,8 @@ import (
 // ErrHeld tells that another daemon holds the folder.
 var ErrHeld = errors.New("state: held by another daemon")
 
+const lockPatience = 200 * time.Millisecond
+
 // HeldError is the ErrHeld of one folder, with what its holder wrote about itself.
 type HeldError struct {
 	Dir   string
@@ -47,7 +49,7 @@ func takeLock(dir string) (*lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(f); err != nil {
 		defer f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("state: lock %q: %w", f.Name(), err)
@@ -71,6 +73,17 @@ func takeLock(dir string) (*lock, error) {
 		return nil, fmt.Errorf("state: write %q: %w", f.Name(), err)
 	}
 	return &lock{f: f}, nil
+}
+
+// flock takes the lock, trying for a moment: a process that the last holder was just starting shares its lock until it
+// runs its own program.
+func flock(f *os.File) error {
+	for end := time.Now().Add(lockPatience); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // release empties the file and lets it go. The file stays: to remove it would let two daemons lock two files of one name.
