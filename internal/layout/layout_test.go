@@ -29,10 +29,10 @@ var allowed = map[string][]string{
 	"internal/api":     {},
 	"internal/config":  {},
 	"internal/secrets": {"internal/config"},
-	"internal/state":   {"internal/api", "internal/process"},
+	"internal/state":   {"internal/api", "internal/applog", "internal/process"},
 	"internal/process": {},
-	"internal/launch":  {},
-	"internal/probe":   {},
+	"internal/launch":  {"internal/process"},
+	"internal/probe":   {"internal/process"},
 	"internal/applog":  {},
 	"internal/host":    {},
 }

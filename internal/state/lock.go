@@ -15,7 +15,7 @@ import (
 // ErrHeld tells that another daemon holds the folder.
 var ErrHeld = errors.New("state: held by another daemon")
 
-const lockPatience = 200 * time.Millisecond
+const lockPatience = time.Second
 
 // HeldError is the ErrHeld of one folder, with what its holder wrote about itself.
 type HeldError struct {
@@ -88,6 +88,7 @@ func flock(f *os.File) error {
 
 // release empties the file and lets it go. The file stays: to remove it would let two daemons lock two files of one name.
 func (l *lock) release() error {
-	l.f.Truncate(0) // only what a reader would be told; the lock itself goes with the descriptor
-	return l.f.Close()
+	l.f.Truncate(0) // only what a reader would be told
+	// Unlocked by name: closing alone leaves it locked while a process that is just being started still has our files.
+	return errors.Join(unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())
 }
