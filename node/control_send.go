@@ -117,12 +117,14 @@ func (l *link) sendMonitor(ctx context.Context, sender uint64, op byte, from etf
 	return l.post(ctx, &e, sender, wait)
 }
 
-// sendSpawnReply sends SPAWN_REPLY. flags: 1 linked, 2 monitored.
+// sendSpawnReply sends SPAWN_REPLY. flags: 1 linked, 2 monitored. It is lazy when a process was made: mostly that
+// has run in no time, and its DOWN leaves in the same write.
 func (l *link) sendSpawnReply(sender uint64, ref etf.Ref, to etf.Pid, flags int, result etf.Term) error {
 	e := l.encode(5, opSpawnReply)
 	e.term(ref)
 	e.term(to)
 	e.term(flags)
 	e.term(result)
+	e.lazy = sender != 0
 	return l.post(context.Background(), &e, sender, false)
 }

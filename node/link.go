@@ -57,8 +57,6 @@ func (n *Node) newLink(conn net.Conn, res handshakeResult, inbound bool) *link {
 		nextSeq: func() uint64 { return n.sequences.Add(1) },
 		kick:    make(chan struct{}, 1), fail: l.fail,
 	}
-	l.out.patience = time.AfterFunc(time.Hour, l.out.wake)
-	l.out.patience.Stop()
 	l.in.init(l)
 	return l
 }
@@ -133,6 +131,7 @@ func (l *link) tickLoop() {
 				l.node.config.Log.Warn("receiver holds up the link", "peer", l.peer.String(), "pid", etf.Format(p.pid))
 			}
 			seenDelivered = delivered
+			l.out.endSlowBatch()
 		case <-tick.C:
 			if in := l.bytesIn.Load(); in != seenIn || l.receiving.Load() != nil {
 				seenIn, quiet = in, 0

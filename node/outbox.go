@@ -4,16 +4,17 @@ import (
 	"context"
 	"encoding/binary"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 )
 
 const (
-	fragmentBytes   = 64 << 10 // payload of a fragment, as OTP's
-	chunkBytes      = 64 << 10 // small packets are gathered in buffers of that size
-	spareChunks     = 2        // written buffers kept for reuse
-	directRounds    = 8        // writes that a sender does itself before the writer goroutine takes over
-	batchPatience   = 2 * time.Millisecond
+	fragmentBytes   = 64 << 10         // payload of a fragment, as OTP's
+	chunkBytes      = 64 << 10         // small packets are gathered in buffers of that size
+	spareChunks     = 2                // written buffers kept for reuse
+	directRounds    = 8                // writes that a sender does itself before the writer goroutine takes over
+	batchPatience   = time.Millisecond // a batch that takes longer holds nothing back
 	hardOutboxTimes = 64
 )
 
@@ -23,6 +24,7 @@ type packet struct {
 	head   []byte   // prefix, control message, and the payload up to the first big binary; copied by put if at most chunkBytes
 	tail   [][]byte // the rest; big binaries are the sender's own memory
 	size   int      // bytes of head and tail
+	lazy   bool     // may wait a little for what its sender is about to say next
 	// payloadAt is the offset in head where the control message ends. A fragmented packet is cut only behind it.
 	payloadAt int
 }
@@ -38,7 +40,6 @@ type outbox struct {
 	nextSeq     func() uint64
 	kick        chan struct{} // for the writer goroutine, one place
 	fail        func(error)   // called without mu
-	patience    *time.Timer   // flushes what a slow batch holds back
 
 	mu      sync.Mutex
 	queue   [][]byte // to be written, in order
@@ -53,6 +54,8 @@ type outbox struct {
 	rest    net.Buffers // what a direct write left over
 	writing bool        // somebody writes, or rest waits for the writer goroutine
 	batch   bool        // the reader is at work and flushes at the end
+	began   time.Time   // when batch was set
+	lazy    bool        // all that is queued may wait a little
 	err     error
 	space   chan struct{} // closed when bytes falls below limit; nil when nobody waits
 }
@@ -95,12 +98,10 @@ func (o *outbox) put(ctx context.Context, p packet, wait bool) error {
 		return ErrOverload
 	}
 	first := o.bytes == 0
+	o.lazy = p.lazy && (first || o.lazy)
 	o.bytes += p.size
 	o.enqueue(p)
-	if o.batch && o.bytes < chunkBytes {
-		if first && o.patience != nil {
-			o.patience.Reset(batchPatience)
-		}
+	if o.batch && o.bytes < chunkBytes && time.Since(o.began) < batchPatience {
 		o.mu.Unlock()
 		return nil
 	}
@@ -215,7 +216,7 @@ func (o *outbox) nextFragment(dst [][]byte, b *bigPacket) [][]byte {
 // take gives what is to be written next: all that is queued and a fragment of one big packet. o.mu is held.
 func (o *outbox) take() net.Buffers {
 	batch := o.queue
-	o.queue, o.gather = nil, false
+	o.queue, o.gather, o.lazy = nil, false, false
 	o.flying = append(o.flying[:0], o.owned...)
 	o.owned = o.owned[:0]
 	if len(o.bigs) > 0 {
@@ -343,18 +344,34 @@ func (o *outbox) wake() {
 // beginBatch tells that the reader is at work and will call endBatch soon: packets are gathered until then.
 func (o *outbox) beginBatch() {
 	o.mu.Lock()
-	o.batch = true
+	o.batch, o.began = true, time.Now()
 	o.mu.Unlock()
 }
 
-// endBatch writes what has been gathered.
+// endBatch writes what has been gathered. When that is lazy only, whoever may add to it gets to run first.
 func (o *outbox) endBatch() {
 	o.mu.Lock()
 	o.batch = false
+	lazy := o.lazy
+	o.mu.Unlock()
+	if lazy {
+		runtime.Gosched()
+	}
+	o.mu.Lock()
 	idle := o.writing || len(o.queue) == 0 && len(o.bigs) == 0
 	o.mu.Unlock()
 	if !idle {
 		o.flush()
+	}
+}
+
+// endSlowBatch writes what a batch has held back for a long time: a Receiver holds up the reader.
+func (o *outbox) endSlowBatch() {
+	o.mu.Lock()
+	slow := o.batch && time.Since(o.began) > batchPatience
+	o.mu.Unlock()
+	if slow {
+		o.wake()
 	}
 }
 
@@ -388,9 +405,6 @@ func (o *outbox) close(err error) {
 	if o.space != nil {
 		close(o.space)
 		o.space = nil
-	}
-	if o.patience != nil {
-		o.patience.Stop()
 	}
 }
 

@@ -36,6 +36,7 @@ type encoder struct {
 	tail  [][]byte
 	ctl   int // where the control message ends
 	err   error
+	lazy  bool // see packet
 	plain bool // no distribution header: each term has its own version byte
 }
 
@@ -162,7 +163,7 @@ func (e *encoder) packet(sender uint64) (packet, error) {
 	if len(e.tail) > 0 {
 		e.cut()
 	}
-	p := packet{sender: sender, head: e.b, tail: e.tail, payloadAt: e.ctl, size: len(e.b)}
+	p := packet{sender: sender, head: e.b, tail: e.tail, payloadAt: e.ctl, size: len(e.b), lazy: e.lazy}
 	for _, b := range e.tail {
 		p.size += len(b)
 	}
