@@ -291,7 +291,9 @@ func (d *runningDaemon) end(sig syscall.Signal, code int) {
 // follower is a verb that goes on until it is interrupted.
 type follower struct {
 	r     *rig
+	cmd   *exec.Cmd
 	lines chan string
+	done  chan struct{}
 }
 
 func (r *rig) follow(args ...string) *follower {
@@ -305,23 +307,34 @@ func (r *rig) follow(args ...string) *follower {
 	if err := cmd.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	f := &follower{r: r, lines: make(chan string, 1000)}
+	f := &follower{r: r, cmd: cmd, lines: make(chan string, 10000), done: make(chan struct{})}
 	go func() {
-		defer close(f.lines)
+		defer close(f.done)
 		for sc := bufio.NewScanner(out); sc.Scan(); {
 			f.lines <- sc.Text()
 		}
+		close(f.lines)
+		_ = cmd.Wait() // its exit code is looked at by awaitEnd
 	}()
 	r.t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt) // it may have ended
-		for range f.lines {                  // to its end
-		}
-		if err := cmd.Wait(); err != nil {
-			r.t.Errorf("beamkeeper %v, interrupted: %v", args, err)
-		}
+		<-f.done
 	})
 	f.awaitLine("")
 	return f
+}
+
+// awaitEnd waits until it ends by itself, with a code.
+func (f *follower) awaitEnd(code int) {
+	f.r.t.Helper()
+	select {
+	case <-f.done:
+	case <-time.After(patience):
+		f.r.t.Fatalf("beamkeeper %v does not end", f.cmd.Args[1:])
+	}
+	if got := f.cmd.ProcessState.ExitCode(); got != code {
+		f.r.t.Errorf("beamkeeper %v ended with code %d, want %d", f.cmd.Args[1:], got, code)
+	}
 }
 
 // awaitLine waits for a line with text in it.
@@ -411,7 +424,9 @@ func TestEndToEnd_ErlangFromInitToStop(t *testing.T) {
 
 	// Killed and started again, it finds its stale socket and its instances; who follows the events misses none.
 	follower := r.follow("events", "-f", "--json", "-n", "1")
+	logs := r.follow("logs", r.app, "-f")
 	d.end(syscall.SIGKILL, -1)
+	logs.awaitEnd(exitUnreachable)
 	d = r.run()
 	killed := r.await("both instances taken over after a kill", running(2, "0.2.0"))
 	if fmt.Sprint(osPIDs(killed)) != fmt.Sprint(osPIDs(second)) {

@@ -33,10 +33,12 @@ func (c *cli) stopCommand() *cobra.Command {
 			ctx = limited
 		}
 		err := d.Stop(ctx, t)
-		if errors.Is(err, context.DeadlineExceeded) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
 			return stillAt("stopping "+t.String(), fmt.Sprintf("not finished within %s", *timeout), t.App)
-		}
-		if err != nil {
+		case errors.Is(err, context.Canceled):
+			return stillAt("stopping "+t.String(), "interrupted", t.App)
+		case err != nil:
 			return err
 		}
 		fmt.Fprintf(c.out, "stopped %s\n", t)

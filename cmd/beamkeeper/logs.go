@@ -41,8 +41,11 @@ func (c *cli) logsCommand() *cobra.Command {
 			werr = c.printLogLine(l, t.Instance == "", req.Stream == "", *asJSON)
 			return werr == nil
 		})
-		if werr != nil {
+		switch {
+		case werr != nil:
 			return werr
+		case err == nil && req.Follow && cmd.Context().Err() == nil:
+			return &api.Error{Code: api.CodeUnreachable, Message: "the daemon has stopped", Hint: "the instances run on and write their files on; ask again when it is back"}
 		}
 		return err
 	}
