@@ -194,3 +194,119 @@ func TestControl_EveryOperation(t *testing.T) {
 		t.Errorf("left over: %s", signalText(s))
 	}
 }
+
+// Peers that lack the newer flags get the older forms.
+func TestControl_OldPeer(t *testing.T) {
+	t.Parallel()
+	n, _, _ := pipeLink(t, nil)
+	ours, wire := net.Pipe()
+	defer wire.Close()
+	wire.SetDeadline(time.Now().Add(20 * time.Second))
+	f := &flowNode{Node: n}
+	old := flagsOurs &^ (FlagExitPayload | FlagUnlinkID | FlagSpawn | FlagAlias | FlagSendSender | FlagFragments)
+	f.connect(t, ours, handshakeResult{peer: Name{"old", "localhost"}, flags: old, creation: 7})
+	him := etf.Pid{Node: "old@localhost", ID: 4, Creation: 7}
+	p := n.Spawn(&Mailbox{})
+	us, his := etf.Format(p.Pid()), etf.Format(him)
+	ref := etf.Ref{Node: "old@localhost", Creation: 7, Len: 3}
+	step := func(want string, f func()) {
+		t.Helper()
+		done := make(chan struct{})
+		go func() { defer close(done); f() }()
+		if got := receiveControl(t, wire); got != want {
+			t.Errorf("sent\n got %s\nwant %s", got, want)
+		}
+		<-done
+	}
+	step(fmt.Sprintf("{2,'',%s} | hi", his), func() { p.Send(t.Context(), ToPid(him), etf.Atom("hi")) })
+	step(fmt.Sprintf("{1,%s,%s}", us, his), func() { p.Link(t.Context(), him) })
+	step(fmt.Sprintf("{4,%s,%s}", us, his), func() { p.Unlink(him) })
+	step(fmt.Sprintf("{8,%s,%s,why}", us, his), func() { p.SendExit(t.Context(), him, etf.Atom("why")) })
+	step(fmt.Sprintf("{1,%s,%s}", us, his), func() { p.Link(t.Context(), him) })
+	step(fmt.Sprintf("{3,%s,%s,over}", us, his), func() { p.Exit(etf.Atom("over")) })
+	sendControl(t, wire, etf.Tuple{opMonitorP, him, etf.Atom("nobody"), ref})
+	if got, want := receiveControl(t, wire), fmt.Sprintf("{21,nobody,%s,%s,noproc}", his, etf.Format(ref)); got != want {
+		t.Errorf("sent\n got %s\nwant %s", got, want)
+	}
+
+	// A call goes through rex, with a plain reference.
+	called := make(chan error, 1)
+	var v etf.Term
+	go func() {
+		var err error
+		v, err = n.Call(t.Context(), Name{"old", "localhost"}, "m", "f", 1)
+		called <- err
+	}()
+	d := etf.NewDecoder(etf.Limits{})
+	b := readWholeFrame(t, wire)
+	monitor, _, err := d.DecodeTerm(b[3:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag := monitor.(etf.Tuple)[3].(etf.Ref)
+	caller := monitor.(etf.Tuple)[1].(etf.Pid)
+	want := fmt.Sprintf("{6,%s,'',rex} | {'$gen_call',{%s,%s},{call,m,f,[1],%s}}", etf.Format(caller), etf.Format(caller), etf.Format(tag), etf.Format(n.io.pid))
+	if got := receiveControl(t, wire); got != want {
+		t.Errorf("sent\n got %s\nwant %s", got, want)
+	}
+	sendControl(t, wire, etf.Tuple{opSend, etf.Atom(""), caller}, etf.Tuple{tag, etf.Atom("answer")})
+	if got := receiveControl(t, wire); got != fmt.Sprintf("{20,%s,rex,%s}", etf.Format(caller), etf.Format(tag)) {
+		t.Errorf("after the reply: %s", got)
+	}
+	if err := <-called; err != nil || v != etf.Term(etf.Atom("answer")) {
+		t.Errorf("Call = %v, %v", v, err)
+	}
+}
+
+// Without distribution headers messages pass through, each term with a version byte of its own.
+func TestControl_PassThrough(t *testing.T) {
+	t.Parallel()
+	n, _, _ := pipeLink(t, nil)
+	ours, wire := net.Pipe()
+	defer wire.Close()
+	wire.SetDeadline(time.Now().Add(20 * time.Second))
+	f := &flowNode{Node: n}
+	f.connect(t, ours, handshakeResult{peer: Name{"plain", "localhost"}, flags: flagsOurs &^ (FlagDistHdrAtomCache | FlagFragments), creation: 7})
+	var box Mailbox
+	p := n.Spawn(&box)
+	him := etf.Pid{Node: "plain@localhost", ID: 4, Creation: 7}
+	b := []byte{passThrough}
+	for _, term := range []etf.Term{etf.Tuple{opSendSender, him, p.Pid()}, etf.Tuple{etf.Atom("x"), []byte("payload")}} {
+		var err error
+		if b, err = etf.Append(b, term); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := wire.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := box.Next(t.Context())
+	if err != nil || etf.Format(s.(Message).Term) != `{x,<<"payload">>}` {
+		t.Fatalf("received %+v, %v", s, err)
+	}
+	big := make([]byte, 100<<10)
+	go p.Send(t.Context(), ToPid(him), big)
+	frame := readWholeFrame(t, wire)
+	if frame[0] != passThrough || frame[1] != versionMagic {
+		t.Fatalf("sent %x", frame[:8])
+	}
+	d := etf.NewDecoder(etf.Limits{})
+	ctl, rest, err := d.DecodeTerm(frame[2:])
+	if err != nil || etf.Format(ctl) != fmt.Sprintf("{22,%s,%s}", etf.Format(p.Pid()), etf.Format(him)) {
+		t.Errorf("control message %v, %v", ctl, err)
+	}
+	if msg, err := d.Decode(rest); err != nil || !etf.Equal(msg, etf.Binary(big)) {
+		t.Errorf("payload: %v", err)
+	}
+}
+
+// What visible nodes ask rex at nodeup is answered.
+func TestControl_FeaturesRequest(t *testing.T) {
+	t.Parallel()
+	_, _, wire := pipeLink(t, nil)
+	wire.SetDeadline(time.Now().Add(20 * time.Second))
+	sendControl(t, wire, etf.Tuple{opRegSend, beamPid, etf.Atom(""), etf.Atom("rex")}, etf.Tuple{beamPid, etf.Atom("features_request")})
+	if got := receiveControl(t, wire); got != fmt.Sprintf("{22,<keeper@localhost.4.4096>,%s} | {features_reply,keeper@localhost,[erpc]}", etf.Format(beamPid)) {
+		t.Errorf("answer %s", got)
+	}
+}
