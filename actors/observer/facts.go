@@ -1,0 +1,109 @@
+package observer
+
+import (
+	"os"
+	"runtime"
+	"runtime/metrics"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/beamkeeper/beamkeeper/etf"
+)
+
+// memory is what erlang:memory/0 tells, in bytes.
+//
+//	total      what the Go runtime has from the OS and has not given back, and the program itself
+//	processes  goroutine stacks and the heap in use: Go does not tell actors' memory from other memory
+//	system     the rest
+//	code       the program
+//	ets        the tables
+type memory struct{ total, processes, used, system, code, ets int64 }
+
+func (b *Observer) memory() memory {
+	s := []metrics.Sample{
+		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/stacks:bytes"},
+	}
+	metrics.Read(s)
+	v := func(i int) int64 { return int64(s[i].Value.Uint64()) }
+	m := memory{processes: v(2) + v(3) + v(4), used: v(2) + v(4), code: programSize}
+	for _, t := range b.opts.Tables {
+		_, bytes := t.Size()
+		m.ets += int64(bytes)
+	}
+	m.total = v(0) - v(1) + m.code + m.ets
+	m.system = m.total - m.processes
+	return m
+}
+
+func (m memory) terms() etf.List {
+	return etf.List{
+		pair("total", m.total), pair("processes", m.processes), pair("processes_used", m.used), pair("system", m.system),
+		pair("atom", 0), pair("atom_used", 0), pair("binary", 0), pair("code", m.code), pair("ets", m.ets),
+	}
+}
+
+// programSize is the size of the program's file.
+var programSize = func() int64 {
+	fi, err := os.Stat("/proc/self/exe")
+	if err != nil {
+		return 0
+	}
+	return fi.Size()
+}()
+
+// ioBytes is what the OS process has read and written, in all.
+func ioBytes() (in, out int64) {
+	b, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return 0, 0
+	}
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		n, _ := strconv.ParseInt(value, 10, 64) // 0 if malformed
+		switch key {
+		case "rchar":
+			in = n
+		case "wchar":
+			out = n
+		}
+	}
+	return in, out
+}
+
+// cpuTime is the CPU time of the OS process.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// schedulers is the number of threads that run Go code at one time.
+func schedulers() int { return runtime.GOMAXPROCS(0) }
+
+// schedulerTimes is statistics(scheduler_wall_time): the CPU time of the OS process spread evenly over the schedulers,
+// since the Go runtime does not tell them apart.
+func (b *Observer) schedulerTimes() etf.List {
+	n := schedulers()
+	total := time.Since(b.since)
+	active := min(cpuTime()/time.Duration(n), total)
+	times := etf.List{}
+	for i := range n {
+		times = append(times, etf.Tuple{i + 1, int64(active), int64(total)})
+	}
+	return times
+}
+
+// openFiles is the limit on open files, which bounds ports and sockets.
+func openFiles() int64 {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return 1 << 16
+	}
+	return int64(min(l.Cur, 1<<27-1))
+}
