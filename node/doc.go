@@ -20,7 +20,7 @@
 // microseconds. It must never wait for something that arrives over the same link: no Call, no GenCall,
 // no Connect. A Receiver that wants to take its time puts a Mailbox in front of itself. A Receiver
 // that holds a link up for longer than five seconds is named in a warning. Ticks and what other goroutines
-// send are not held up: the writer is independent of the reader. Functions of HandleFunc run in goroutines of
+// send go on meanwhile: the writer is independent of the reader. Functions of HandleFunc run in goroutines of
 // their own and may block.
 //
 // # Sending

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"syscall"
 	"time"
 )
@@ -71,9 +70,4 @@ func guard(ctx context.Context, conn net.Conn, timeout time.Duration) (release f
 			conn.SetDeadline(time.Time{})
 		}
 	}
-}
-
-// isTimeout tells whether a deadline of the connection passed.
-func isTimeout(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded)
 }

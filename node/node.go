@@ -16,11 +16,6 @@ import (
 	"github.com/beamkeeper/beamkeeper/etf"
 )
 
-const (
-	acceptPause  = 100 * time.Millisecond // after a failed accept, such as for want of file descriptors
-	maxAccepting = 128                    // inbound handshakes at one time
-)
-
 // state of a Node.
 type state uint8
 
@@ -49,11 +44,11 @@ type Node struct {
 	refBase   uint32
 	wg        sync.WaitGroup
 
-	mu       sync.RWMutex
-	state    state
-	listener net.Listener
-	epmdReg  *registration
-	peers    map[Name]*peer
+	mu        sync.RWMutex
+	state     state
+	listeners []net.Listener // the first is the configured one
+	epmdReg   *registration
+	peers     map[Name]*peer
 
 	procs procTable
 	funcs funcTable
@@ -112,16 +107,10 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	port := 0
 	if n.config.Listen != listenNone {
-		l, err := n.config.Transport.Listen(ctx, n.config.Listen)
-		if err != nil {
+		var err error
+		if port, err = n.listen(ctx); err != nil {
 			return fmt.Errorf("node: listen: %w", err)
 		}
-		tcp, ok := l.Addr().(*net.TCPAddr)
-		if ok {
-			port = tcp.Port
-		}
-		n.listener = l
-		n.wg.Go(func() { n.serveListener(l) })
 	}
 	n.state = running
 	if port != 0 && !n.config.NoEPMD {
@@ -146,12 +135,12 @@ func (n *Node) Close() error {
 			links = append(links, p.link)
 		}
 	}
-	l := n.listener
+	listeners := n.listeners
 	n.mu.Unlock()
 	if was == over {
 		return nil
 	}
-	if l != nil {
+	for _, l := range listeners {
 		l.Close() // it was ours; there is nothing to do about a failure
 	}
 	for _, l := range links {
@@ -207,10 +196,10 @@ func (n *Node) Creation() uint32 { return n.creation }
 func (n *Node) Port() int {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	if n.listener == nil {
+	if len(n.listeners) == 0 {
 		return 0
 	}
-	if tcp, ok := n.listener.Addr().(*net.TCPAddr); ok {
+	if tcp, ok := n.listeners[0].Addr().(*net.TCPAddr); ok {
 		return tcp.Port
 	}
 	return 0

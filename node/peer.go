@@ -226,33 +226,6 @@ func (n *Node) cookieFor(peer Name) Cookie {
 	return n.config.Cookie
 }
 
-// serveListener accepts connections until the listener is closed. A handshake never delays the next.
-func (n *Node) serveListener(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			n.config.Log.Warn("accept failed", "err", err)
-			if !n.pause(acceptPause) {
-				return
-			}
-			continue
-		}
-		select {
-		case n.accepting <- struct{}{}:
-		default:
-			conn.Close() // too many strangers at once
-			continue
-		}
-		n.wg.Go(func() {
-			defer func() { <-n.accepting }()
-			n.acceptConn(conn)
-		})
-	}
-}
-
 // acceptConn shakes hands with whoever connected.
 func (n *Node) acceptConn(conn net.Conn) {
 	ctx, cancel := context.WithCancelCause(n.ctx)
