@@ -188,11 +188,55 @@ func (a *Authority) describe(name node.Name, cert *x509.Certificate) Certificate
 		Node: name, PEMFile: filepath.Join(dir, nodeFile), OptFile: filepath.Join(dir, optFile), CAFile: a.CertFile(),
 	}
 	if cert != nil {
-		sum := sha256.Sum256(cert.Raw)
-		c.Serial, c.Hosts = cert.SerialNumber.Text(16), hosts(cert)
-		c.NotBefore, c.NotAfter, c.Fingerprint = cert.NotBefore, cert.NotAfter, hex.EncodeToString(sum[:])
+		c.tell(cert)
 	}
 	return c
+}
+
+// Describe tells what a certificate says, with no files.
+func Describe(cert *x509.Certificate) Certificate {
+	var c Certificate
+	if names := nodeNames(cert); len(names) > 0 {
+		c.Node = names[0]
+	}
+	c.tell(cert)
+	return c
+}
+
+func (c *Certificate) tell(cert *x509.Certificate) {
+	sum := sha256.Sum256(cert.Raw)
+	c.Serial, c.Hosts = cert.SerialNumber.Text(16), hosts(cert)
+	c.NotBefore, c.NotAfter, c.Fingerprint = cert.NotBefore, cert.NotAfter, hex.EncodeToString(sum[:])
+}
+
+// Export copies what a node needs, for use on another host: node.pem, ca.crt, and an inet_tls.conf that names the copies
+// at where they will be. The files in dir, which is made if need be, are ours alone. They are not renewed.
+func (a *Authority) Export(name node.Name, dir, where string) error {
+	err := a.locked(func() error {
+		c, err := a.find(name)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		for to, from := range map[string]string{nodeFile: c.PEMFile, authorityCertFile: c.CAFile} {
+			b, err := readFile(from)
+			if err != nil {
+				return err
+			}
+			if err := writeFile(filepath.Join(dir, to), b, 0o400, nil); err != nil {
+				return err
+			}
+		}
+		pem := filepath.Join(where, nodeFile)
+		text := OptFileText(OptFileSpec{CertFile: pem, KeyFile: pem, CAFile: filepath.Join(where, authorityCertFile)})
+		return writeFile(filepath.Join(dir, optFile), []byte(text), 0o400, nil)
+	})
+	if err != nil {
+		return fmt.Errorf("tlsdist: export %q: %w", name.String(), err)
+	}
+	return nil
 }
 
 // Find gives the present certificate of a node. Error: ErrUnknownNode, or the file system's.
@@ -241,17 +285,37 @@ func (a *Authority) List() ([]Certificate, error) {
 // Renew issues anew what is past RenewAt, and tells which. Links that are up are not touched.
 func (a *Authority) Renew() ([]Certificate, error) {
 	list, err := a.List()
-	errs := []error{err}
-	var renewed []Certificate
+	var due []node.Name
 	for _, c := range list {
-		if a.now().Before(c.RenewAt()) {
-			continue
+		if !a.now().Before(c.RenewAt()) {
+			due = append(due, c.Node)
 		}
-		fresh, err := a.renew(c.Node)
+	}
+	if len(due) == 0 {
+		return nil, err
+	}
+	renewed, failed := a.Rotate(due...)
+	return renewed, errors.Join(err, failed)
+}
+
+// Rotate issues anew the certificates of the named nodes, of all when none is named, and tells which. A node without
+// certificate, such as one that is retired meanwhile, gets none.
+func (a *Authority) Rotate(names ...node.Name) ([]Certificate, error) {
+	var errs []error
+	if len(names) == 0 {
+		list, err := a.List()
+		errs = append(errs, err)
+		for _, c := range list {
+			names = append(names, c.Node)
+		}
+	}
+	var renewed []Certificate
+	for _, name := range names {
+		c, err := a.renew(name)
 		switch {
 		case err == nil:
-			renewed = append(renewed, fresh)
-		case !errors.Is(err, ErrUnknownNode): // retired meanwhile: it must not come back
+			renewed = append(renewed, c)
+		case !errors.Is(err, ErrUnknownNode):
 			errs = append(errs, err)
 		}
 	}

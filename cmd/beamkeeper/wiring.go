@@ -35,6 +35,7 @@ type daemon struct {
 	cfg   *config.Config
 	node  *node.Node
 	erl   *erlapi.API
+	tls   *encryption
 	tree  *actors.System
 	store *release.Store
 	state *state.Store
@@ -72,6 +73,9 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	if err := d.startNode(ctx, cookies, getenv, log); err != nil {
 		return nil, err
 	}
+	if plainOutside(cfg) {
+		log.Warn("the distribution listens for other hosts without encryption", "listen", cfg.Node.Listen, "remedy", "node.tls: {mode: own_ca}")
+	}
 	listeners, err := d.listen()
 	if err != nil {
 		return nil, startError(err)
@@ -79,6 +83,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	d.tree, err = actors.Start(ctx, actors.Config{
 		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Source: source,
 		LogDir: cfg.MonitoredAppLogPath, BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
+		Encryption: d.tls.instances, Problems: d.tls.problems,
 		Version: version, Log: log.With("part", "actors"),
 	})
 	if err != nil {
@@ -89,6 +94,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	}
 	d.erl.Serve(d.tree)
 	d.serve(listeners, log, fail)
+	d.serving.Go(func() { d.tls.keepFresh(ctx, log.With("part", "tls"), d.tree.Emit) })
 	return d, nil
 }
 
@@ -113,11 +119,15 @@ func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(str
 	if err != nil {
 		return err
 	}
+	if d.tls, err = openEncryption(d.cfg, name); err != nil {
+		return err
+	}
 	n := d.cfg.Node
 	d.node, err = node.New(node.Config{
 		Name: name, Cookie: cookies.node, CookieFor: cookies.of,
 		Allow:   func(peer node.Name) bool { return allowed(d.cfg, name, peer) },
 		Visible: n.Visibility == "visible", Listen: n.Listen, EPMDAddr: n.EPMDAddress(getenv),
+		Transport:   d.tls.nodeTransport(),
 		NetTickTime: n.NetTickTime, HandshakeTimeout: n.ConnectTimeout, OutboxBytes: int(n.SendBufferBytes), MaxMessageBytes: int(n.MaxMessageBytes),
 		Log: log.With("part", "node"),
 	})

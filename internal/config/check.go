@@ -86,16 +86,7 @@ func (p *parser) checkNode(n *Node) {
 	if n.Visibility == "visible" {
 		p.at(KindNotYet, "node.visibility", "use hidden: ping, rpc, monitors and Observer work with hidden nodes", "visible comes with a later version")
 	}
-	if n.TLS.Mode != "off" {
-		p.at(KindNotYet, "node.tls.mode", "use off and keep node.listen on 127.0.0.1", "%s comes with a later version", n.TLS.Mode)
-	}
-	if n.TLS.Mode == "files" && n.TLS.OptFile == "" {
-		for _, f := range []struct{ key, value string }{{"ca_file", n.TLS.CAFile}, {"cert_file", n.TLS.CertFile}, {"key_file", n.TLS.KeyFile}} {
-			if f.value == "" {
-				p.at(KindMissing, "node.tls."+f.key, "give ca_file, cert_file and key_file, or optfile", "missing with mode files")
-			}
-		}
-	}
+	p.checkNodeTLS(n)
 	if n.Listen != "none" {
 		p.checkAddress("node.listen", n.Listen, 0)
 	}
@@ -111,6 +102,21 @@ func (p *parser) checkNode(n *Node) {
 	for i, g := range n.Grant {
 		if g.Nodes != "" {
 			p.checkNodePattern(fmt.Sprintf("node.grant[%d].nodes", i), g.Nodes)
+		}
+	}
+}
+
+func (p *parser) checkNodeTLS(n *Node) {
+	t := &n.TLS
+	if t.Mode != "off" && net.ParseIP(n.Host) != nil {
+		p.at(KindClash, "node.host", "give it a name that the host has in DNS or /etc/hosts", "%s is an address, and over TLS a BEAM connects to names only", n.Host)
+	}
+	if t.Mode != "files" || t.OptFile != "" {
+		return
+	}
+	for _, f := range []struct{ key, value string }{{"ca_file", t.CAFile}, {"cert_file", t.CertFile}, {"key_file", t.KeyFile}} {
+		if f.value == "" {
+			p.at(KindMissing, "node.tls."+f.key, "give ca_file, cert_file and key_file, or optfile", "missing with mode files")
 		}
 	}
 }

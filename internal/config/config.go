@@ -19,7 +19,7 @@ type Config struct {
 	Version            string `yaml:"version" scalar:"any" installer:"true" doc:"Version of DeployEx to install."`
 	OTPVersion         string `yaml:"otp_version" scalar:"any" installer:"true" doc:"OTP version of the DeployEx package to install. Beamkeeper talks to every OTP it supports, whatever it says here."`
 	OSTarget           string `yaml:"os_target" scalar:"any" installer:"true" doc:"Operating system of the DeployEx package to install."`
-	OTPTLSCertificates string `yaml:"otp_tls_certificates" path:"dir" installer:"true" later:"the distribution uses plain TCP in this version, and instances that insist on inet_tls cannot be reached" doc:"Folder of the certificates DeployEx's installer set up; see node.tls."`
+	OTPTLSCertificates string `yaml:"otp_tls_certificates" path:"dir" installer:"true" later:"the files in it are named one by one in node.tls" doc:"Folder of the certificates DeployEx's installer set up; see node.tls."`
 	InstallPath        string `yaml:"install_path" path:"dir" doc:"Where DeployEx is installed: its bin folder is taken out of the PATH of the instances."`
 
 	VarPath             string        `yaml:"var_path" default:"/var/lib/beamkeeper" path:"dir" doc:"What the daemon keeps: instances (service/), unpacked releases (releases/), downloads (cache/), its state (state/) and the generated cookie."`
@@ -92,11 +92,12 @@ type NodeGrant struct {
 
 // NodeTLS is the encryption of the distribution.
 type NodeTLS struct {
-	Mode     string `yaml:"mode" default:"off" enum:"off|own_ca|files" doc:"off: plain TCP. own_ca: certificates made by the daemon. files: certificates given below. This version refuses all but off."`
-	CAFile   string `yaml:"ca_file" path:"file" doc:"Certificate of the authority, PEM."`
-	CertFile string `yaml:"cert_file" path:"file" doc:"Certificate of the daemon, PEM."`
-	KeyFile  string `yaml:"key_file" path:"file" doc:"Private key of the daemon, PEM."`
-	OptFile  string `yaml:"optfile" path:"file" doc:"An existing ssl_dist_optfile, such as DeployEx's inet_tls.conf, instead of the three files."`
+	Mode         string `yaml:"mode" default:"off" enum:"off|own_ca|files" doc:"off: plain TCP. own_ca: mutual TLS with certificates that the daemon makes for itself and each instance, in <var_path>/tls; nothing else is needed. files: mutual TLS with the files named here."`
+	CAFile       string `yaml:"ca_file" path:"file" doc:"Certificates of the authorities to trust, PEM."`
+	CertFile     string `yaml:"cert_file" path:"file" doc:"Certificate of the daemon and of the instances, PEM, with the host of node.host among its DNS names. Changes on disk are picked up."`
+	KeyFile      string `yaml:"key_file" path:"file" doc:"Its private key, PEM, mode 0400 or 0600. The users that apps run as must be able to read it."`
+	PasswordFile string `yaml:"password_file" path:"file" doc:"File with the password of an encrypted key_file (PKCS#8, PBES2), mode 0400 or 0600."`
+	OptFile      string `yaml:"optfile" path:"file" doc:"An existing ssl_dist_optfile, such as DeployEx's inet_tls.conf, instead of the other files. Instances are started with it."`
 }
 
 // Control is the control socket.

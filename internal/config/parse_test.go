@@ -291,6 +291,7 @@ var refused = []struct {
 	{"ports of one app", "applications:\n  - name: a\n    replicas: 1\n    replica_ports: [{key: A, base: 4001}, {key: B, base: 4000}]\n", KindClash, 4, 52, "applications[0].replica_ports[1].base", "are those of A of app", false},
 	{"port of the dashboard", "web: {listen: ':4001'}\napplications:\n  - name: a\n    replica_ports: [{key: PORT, base: 4000}]\n", KindClash, 4, 33, "applications[0].replica_ports[0].base", "are those of web.listen (4001)", false},
 	{"daemon named like an instance", "node: {name: shop-keeper}\napplications: [{name: shop}]\n", KindClash, 1, 8, "node.name", "looks like the name of an instance", false},
+	{"TLS to an address", "node:\n  host: 127.0.0.1\n  tls: {mode: own_ca}\n", KindClash, 2, 3, "node.host", "over TLS a BEAM connects to names only", false},
 	{"warning above the restart", "monitoring: [{type: memory, warning_threshold_percent: 95}]\n", KindClash, 1, 29, "monitoring[0].warning_threshold_percent", "95 is above restart_threshold_percent, 90", false},
 	{"two probes in one", "applications: [{name: a, readiness: {probe: {tcp: 'h:1', rpc: 'm:f()'}}}]\n", KindClash, 1, 38, "applications[0].readiness.probe", "has tcp and rpc", true},
 
@@ -299,7 +300,6 @@ var refused = []struct {
 	{"gcp-storage", "release_adapter: gcp-storage\n", KindNotYet, 1, 1, "release_adapter", "gcp-storage comes with a later version", false},
 	{"aws secrets", "secrets_adapter: aws\n", KindNotYet, 1, 1, "secrets_adapter", "use env", false},
 	{"gcp secrets", "secrets_adapter: gcp\n", KindNotYet, 1, 1, "secrets_adapter", "use env", false},
-	{"own authority", "node:\n  tls: {mode: own_ca}\n", KindNotYet, 2, 9, "node.tls.mode", "own_ca comes with a later version", false},
 	{"visible node", "node:\n  visibility: visible\n", KindNotYet, 2, 3, "node.visibility", "visible comes with a later version", false},
 	{"verification required", "release: {verify: required}\n", KindNotYet, 1, 11, "release.verify", "signatures", false},
 	{"HTTPS", "web:\n  listen: 'localhost:5001'\n  tls: {cert_file: a, key_file: b}\n", KindNotYet, 3, 3, "web.tls", "HTTPS comes with a later version", false},
@@ -336,8 +336,18 @@ func TestParse_TLSFilesNeedAllThree(t *testing.T) {
 	for _, p := range problems {
 		paths = append(paths, p.Path)
 	}
-	if got := strings.Join(paths, " "); got != "node.tls.cert_file node.tls.key_file node.tls.mode" {
+	if got := strings.Join(paths, " "); got != "node.tls.cert_file node.tls.key_file" {
 		t.Errorf("problems at %s", got)
+	}
+}
+
+func TestParse_TLSModes(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"node: {tls: {mode: own_ca}}", "node: {host: keeper.example.com, tls: {mode: own_ca}}", "node: {tls: {mode: files, optfile: /etc/inet_tls.conf}}",
+		"node: {tls: {mode: files, ca_file: a, cert_file: b, key_file: c, password_file: d}}", "node: {host: 127.0.0.1, tls: {mode: off}}",
+	} {
+		mustParse(t, text)
 	}
 }
 

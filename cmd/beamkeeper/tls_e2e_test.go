@@ -1,0 +1,180 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/sampletest"
+)
+
+// useTLS sets node.tls in the configuration.
+func (r *rig) useTLS(section string) {
+	r.t.Helper()
+	alive, _, _ := strings.Cut(r.node, "@")
+	r.edit("  name: "+alive+"\n", "  name: "+alive+"\n  tls: "+section+"\n")
+}
+
+// certs are what `cert list` shows, by node.
+func (r *rig) certs() map[string]certificateJSON {
+	r.t.Helper()
+	var list []certificateJSON
+	if err := json.Unmarshal([]byte(r.must("cert", "list", "--json")), &list); err != nil {
+		r.t.Fatal(err)
+	}
+	byNode := map[string]certificateJSON{}
+	for _, c := range list {
+		byNode[c.Node] = c
+	}
+	return byNode
+}
+
+func TestEndToEnd_OverTLS(t *testing.T) {
+	t.Parallel()
+	for _, language := range []string{"erlang", "elixir", "gleam"} {
+		t.Run(language, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, language)
+			r.useTLS("{mode: own_ca}")
+			r.must("publish", r.app, sampletest.Build(t, language, "0.1.0"))
+			d := r.run()
+			first := r.await("two instances over TLS", running(2, "0.1.0"))
+			certs := r.certs()
+			if len(certs) != 3 || certs[r.node].Serial == "" {
+				t.Errorf("certificates of %v, want those of the daemon and two instances", certs)
+			}
+			for _, i := range first.Instances {
+				target := r.app + "/" + i.Name
+				if got := r.must("rpc", target, "init:get_argument(proto_dist)."); !strings.Contains(got, "inet_tls") {
+					t.Errorf("%s speaks %q", i.Name, got)
+				}
+				if left := time.Until(i.CertificateExpiresAt.Time); left <= 0 || left > 8*24*time.Hour || !certs[i.Node].ExpiresAt.Equal(i.CertificateExpiresAt.Time.Truncate(time.Second)) {
+					t.Errorf("%s: status says %v, cert list %v", i.Name, i.CertificateExpiresAt, certs[i.Node].ExpiresAt)
+				}
+			}
+			a, b := first.Instances[0], first.Instances[1]
+			if got := r.must("rpc", r.app+"/"+a.Name, "net_adm:ping('"+b.Node+"')."); strings.TrimSpace(got) != "pong" {
+				t.Errorf("%s pings %s: %q", a.Node, b.Node, got)
+			}
+
+			// New certificates, the same links.
+			since := r.linkTimes()
+			r.must("cert", "rotate")
+			if now := r.certs(); now[a.Node].Serial == certs[a.Node].Serial || now[r.node].Serial == certs[r.node].Serial {
+				t.Error("rotate kept a certificate")
+			}
+			if again := r.linkTimes(); len(again) < 2 || again[a.Node] != since[a.Node] || again[b.Node] != since[b.Node] {
+				t.Errorf("links since %v, before the rotation %v", again, since)
+			}
+
+			// Another daemon takes the same instances over, over new links.
+			d.end(syscall.SIGKILL, -1)
+			d = r.run("--with-instances")
+			taken := r.await("both taken over", running(2, "0.1.0"))
+			if osPIDs(taken)[a.Name] != osPIDs(first)[a.Name] {
+				t.Errorf("taken over %v, before %v", osPIDs(taken), osPIDs(first))
+			}
+			r.await("both linked again", func(a api.App) bool {
+				return len(a.Instances) == 2 && a.Instances[0].OTPConnected && a.Instances[1].OTPConnected
+			})
+
+			// One that is gone has no standing any more.
+			r.must("scale", r.app, "1")
+			left := r.await("one instance", running(1, "0.1.0")).Instances[0]
+			if now := r.certs(); len(now) != 2 || now[left.Node].Serial == "" {
+				t.Errorf("certificates after scale 1: %v", now)
+			}
+			d.end(syscall.SIGTERM, exitOK)
+		})
+	}
+}
+
+// linkTimes tells since when the daemon is linked with each node.
+func (r *rig) linkTimes() map[string]string {
+	r.t.Helper()
+	var nodes []api.NodeInfo
+	if err := json.Unmarshal([]byte(r.must("nodes", "--json")), &nodes); err != nil {
+		r.t.Fatal(err)
+	}
+	times := map[string]string{}
+	for _, n := range nodes {
+		if n.State == "up" {
+			times[n.Name] = n.Since.String()
+		}
+	}
+	return times
+}
+
+// Certificates that somebody else looks after, with an encrypted key.
+func TestEndToEnd_OverTLSWithFiles(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "erlang")
+	r.must("publish", r.app, sampletest.Build(t, "erlang", "0.1.0"))
+	_, host, _ := strings.Cut(r.node, "@")
+	dir := filepath.Join(r.dir, "given")
+	f := foreignFiles(t, dir, host)
+	r.useTLS("{mode: files, ca_file: " + f.ca + ", cert_file: " + f.cert + ", key_file: " + f.key + ", password_file: " + f.password + "}")
+	d := r.run("--with-instances")
+	a := r.await("two instances over TLS", running(2, "0.1.0"))
+	if got := r.must("rpc", r.app, "init:get_argument(proto_dist)."); !strings.Contains(got, "inet_tls") {
+		t.Errorf("the instances speak %q", got)
+	}
+	if a.Instances[0].CertificateExpiresAt.IsZero() {
+		t.Error("the status does not say when the certificate expires")
+	}
+	if list := r.certs(); len(list) != 1 || list[""].Hosts[0] != host {
+		t.Errorf("cert list: %+v", list)
+	}
+	if out := r.must("status"); !strings.Contains(out, "the certificate of node.tls expires at") {
+		t.Errorf("status does not warn of a certificate with a day left:\n%s", out)
+	}
+	d.end(syscall.SIGTERM, exitOK)
+}
+
+func TestCert_VerbsWithoutDaemon(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "erlang")
+	if _, stderr, code := r.command("cert", "list"); code != exitRefused || !strings.Contains(stderr, "node.tls.mode to own_ca") {
+		t.Errorf("cert list with mode off: code %d, %s", code, stderr)
+	}
+	r.useTLS("{mode: own_ca}")
+	out := r.must("cert", "issue", "observer")
+	_, host, _ := strings.Cut(r.node, "@")
+	if !strings.Contains(out, "observer@"+host) || !strings.Contains(out, "-proto_dist inet_tls -ssl_dist_optfile "+r.dir) {
+		t.Errorf("cert issue prints\n%s", out)
+	}
+	if pem := r.must("cert", "export"); !strings.HasPrefix(pem, "-----BEGIN CERTIFICATE-----") {
+		t.Errorf("cert export prints %q", pem)
+	}
+	if out := r.must("cert", "show", "ca"); !strings.Contains(out, "ca.crt") {
+		t.Errorf("cert show ca prints %q", out)
+	}
+	copies := filepath.Join(r.dir, "copies")
+	r.must("cert", "export", "observer", "--dir", copies, "--at", "/etc/observer")
+	b, err := os.ReadFile(filepath.Join(copies, "inet_tls.conf"))
+	if err != nil || !strings.Contains(string(b), `"/etc/observer/node.pem"`) {
+		t.Errorf("exported option file: %s, %v", b, err)
+	}
+	before := r.certs()["observer@"+host]
+	r.must("cert", "rotate", "observer")
+	if after := r.certs()["observer@"+host]; after.Serial == before.Serial {
+		t.Error("rotate kept the certificate")
+	}
+	r.must("cert", "retire", "observer")
+	for _, verb := range []string{"show", "rotate", "retire"} {
+		if _, _, code := r.command("cert", verb, "observer"); code != exitNotFound {
+			t.Errorf("cert %s of a retired node: code %d", verb, code)
+		}
+	}
+	if _, _, code := r.command("cert", "issue", "a@127.0.0.1"); code != exitRefused {
+		t.Errorf("cert issue for an address: code %d", code)
+	}
+	if _, _, code := r.command("cert", "export", "observer"); code != exitUsage {
+		t.Errorf("cert export NODE without --dir: code %d", code)
+	}
+}
