@@ -137,6 +137,7 @@ func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(str
 	if d.erl, err = startErlangAPI(d.node, d.cfg, log); err != nil {
 		return err
 	}
+	ensureEPMD(ctx, d.cfg, getenv, log)
 	if err := d.node.Start(ctx); err != nil {
 		return fmt.Errorf("the node %s cannot start: %w", name, err)
 	}

@@ -77,6 +77,7 @@ type Node struct {
 	Allow           []string      `yaml:"allow" default:"[observer@*]" doc:"Patterns (with * and ?) of node names besides the instances that may connect."`
 	Grant           []NodeGrant   `yaml:"grant" doc:"Rights in the Erlang API (docs/erlang-api.md) beyond those that instances have over their own app. A node that is no instance must also be one that allow lets in."`
 	EPMD            string        `yaml:"epmd" computed:"127.0.0.1 and the port in ERL_EPMD_PORT, else 4369" doc:"Address of the port mapper, HOST:PORT."`
+	StartEPMD       bool          `yaml:"start_epmd" doc:"Start a port mapper when none listens at epmd: this program's own (beamkeeper epmd), a process of its own that goes on when the daemon ends. It listens on this host only, so nodes on other hosts cannot look up those here."`
 	NetTickTime     time.Duration `yaml:"net_ticktime_ms" default:"60000" min:"1000" max:"3600000" doc:"A peer that is silent for so long is down. kernel's net_ticktime, in milliseconds."`
 	ConnectTimeout  time.Duration `yaml:"connect_timeout_ms" default:"7000" min:"100" max:"600000" doc:"How long connecting and the handshake may take. kernel's net_setuptime, in milliseconds."`
 	SendBufferBytes Size          `yaml:"send_buffer_bytes" default:"1MiB" min:"65536" max:"1073741824" doc:"How much may wait to be sent on one link before senders have to wait."`
