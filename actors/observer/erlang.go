@@ -101,7 +101,7 @@ func (b *Observer) sysInfo() etf.List {
 	add("logical_processors", "logical_processors_online", "logical_processors_available", "schedulers", "schedulers_online")
 	info = append(info, pair("schedulers_available", schedulers()))
 	add("otp_release", "version", "system_architecture", "kernel_poll", "smp_support", "threads", "thread_pool_size")
-	info = append(info, pair("wordsize_internal", wordSize), pair("wordsize_external", wordSize), pair("alloc_info", etf.List{}))
+	info = append(info, pair("wordsize_internal", wordSize), pair("wordsize_external", wordSize), pair("alloc_info", allocators()))
 	add("process_count", "atom_limit", "atom_count", "process_limit", "port_limit", "port_count", "ets_limit", "ets_count", "dist_buf_busy_limit")
 	return append(info, b.memory().terms()...)
 }
@@ -144,8 +144,8 @@ func (b *Observer) handleErlang() {
 			switch t[0] {
 			case etf.Term(etf.Atom("wordsize")):
 				return int64(wordSize), nil
-			case etf.Term(etf.Atom("allocator")), etf.Term(etf.Atom("allocator_sizes")):
-				return etf.List{}, nil
+			case etf.Term(etf.Atom("allocator_sizes")):
+				return allocators(), nil
 			}
 		}
 		if item, ok := args[0].(etf.Atom); ok {

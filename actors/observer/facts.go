@@ -107,3 +107,31 @@ func openFiles() int64 {
 	}
 	return int64(min(l.Cur, 1<<27-1))
 }
+
+// allocators is system_info({allocator_sizes, _}): the Go runtime's areas, blocks being what is in use and carriers what is
+// reserved for it. Observer divides by the carriers: there is always at least one.
+func allocators() etf.List {
+	s := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/memory/classes/os-stacks:bytes"},
+		{Name: "/memory/classes/metadata/mspan/inuse:bytes"}, {Name: "/memory/classes/metadata/mspan/free:bytes"},
+		{Name: "/memory/classes/metadata/other:bytes"}, {Name: "/memory/classes/other:bytes"},
+	}
+	metrics.Read(s)
+	v := func(i int) int64 { return int64(s[i].Value.Uint64()) }
+	out := etf.List{}
+	for _, a := range []struct {
+		name             etf.Atom
+		blocks, carriers int64
+	}{
+		{"heap_alloc", v(0), v(0) + v(1) + v(2)},
+		{"stack_alloc", v(3) + v(4), v(3) + v(4)},
+		{"runtime_alloc", v(5) + v(7) + v(8), v(5) + v(6) + v(7) + v(8)},
+	} {
+		size := func(key etf.Atom, n int64) etf.Term { return etf.Tuple{key, n, n, n} }
+		out = append(out, etf.Tuple{a.name, etf.List{etf.Tuple{etf.Atom("instance"), 0, etf.List{
+			etf.Tuple{etf.Atom("mbcs"), etf.List{size("blocks_size", a.blocks), size("carriers_size", max(a.carriers, 1))}},
+		}}}})
+	}
+	return out
+}

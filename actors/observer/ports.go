@@ -77,7 +77,7 @@ func (p *port) unix() bool {
 func (b *Observer) info(p port) etf.List {
 	return etf.List{
 		pair("name", str(p.driver())), pair("links", etf.List{b.owner()}), pair("id", p.slot), pair("connected", b.owner()),
-		pair("input", p.in), pair("output", p.out), pair("os_pid", undefined),
+		pair("input", p.in), pair("output", p.out), pair("os_pid", undefined), pair("registered_name", atomOf(p.what)),
 	}
 }
 
@@ -100,8 +100,6 @@ func (b *Observer) portItem(p port, item etf.Term) (etf.Term, bool) {
 		return p.queued, true
 	case etf.Term(etf.Atom("memory")):
 		return p.queued, true
-	case etf.Term(etf.Atom("registered_name")):
-		return etf.List{}, true
 	}
 	return nil, false
 }

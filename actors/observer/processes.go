@@ -179,6 +179,12 @@ func (b *Observer) plain(np *node.Process) *proc {
 	if len(info.Names) > 0 {
 		p.name = info.Names[0]
 	}
+	switch {
+	case p.pid == b.root():
+		p.label = "ergo"
+	case p.name == "" && b.service(p.pid):
+		p.label = string(p.behavior)
+	}
 	b.relations(p, info)
 	return p
 }
