@@ -102,6 +102,11 @@ func (s *System) Deploy(ctx context.Context, r api.DeployRequest) (api.Deploymen
 func (m *manager) deploy(version string) (api.Deployment, error) {
 	rel := state.Release{Version: version}
 	c, published := m.sys.board.change(m.spec.Name)
+	if isPreCommands(c.Err) && (version == "" || version == c.Current.Version) {
+		e := api.Errorf(api.CodeRefused, "%v", c.Err)
+		e.Hint = "run them yourself, take pre_commands out of the file, and it is deployed"
+		return api.Deployment{}, e
+	}
 	published = published && c.Err == nil
 	switch {
 	case version == "" && !published:
