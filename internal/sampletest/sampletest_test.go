@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -28,6 +30,26 @@ func TestBuild_MakesAReleaseOfEachLanguage(t *testing.T) {
 				t.Errorf("second Build = %s, want the cached %s", again, path)
 			}
 		})
+	}
+}
+
+// A relative OUT is one of the folder that the caller is in, as a person at a shell expects.
+func TestBuildScript_TakesARelativePath(t *testing.T) {
+	t.Parallel()
+	if !found("", "erlc") {
+		t.Skip("no erlc on PATH")
+	}
+	script, err := filepath.Abs("../../testdata/samples/build.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(script, "gleam", "0.1.0", "out/a.tar.gz")
+	cmd.Dir = t.TempDir()
+	if b, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	if path := filepath.Join(cmd.Dir, "out/a.tar.gz"); !holds(t, path, "erlang-shipment/entrypoint.sh") {
+		t.Errorf("%s does not hold the release", path)
 	}
 }
 

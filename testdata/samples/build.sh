@@ -9,6 +9,7 @@ set -eu
 
 [ $# -eq 3 ] || { echo "usage: build.sh erlang|elixir|gleam VERSION OUT.tar.gz" >&2; exit 2; }
 language=$1 version=$2 out=$3
+case $out in /*) ;; *) out=$PWD/$out ;; esac
 here=$(cd "$(dirname "$0")" && pwd)
 [ -d "$here/$language" ] || { echo "build.sh: no sample in language \"$language\"; there are erlang, elixir and gleam" >&2; exit 2; }
 
