@@ -149,9 +149,6 @@ func reconcile(w wanted, have []observed) plan {
 		leaving++
 	}
 	for len(old) > 0 && readyMatch+len(old) > w.replicas {
-		if old[0].phase == phaseReady && ready-1 < w.replicas-w.maxUnavailable {
-			break
-		}
 		stopOld()
 	}
 

@@ -152,6 +152,11 @@ func TestReconcile(t *testing.T) {
 			want: want("2", 2), have: []observed{one("a", 2, "2", phaseReady), one("b", 1, "1", phaseStopped)}, settled: true,
 		},
 		{
+			name: "and does not keep an old one from being replaced",
+			want: want("2", 2), have: []observed{one("a", 0, "1", phaseStopped), one("b", 1, "1", phaseReady), one("n", 2, "2", phaseReady)},
+			stop: []string{"b"},
+		},
+		{
 			name: "without replace only missing replicas are filled",
 			want: want("1", 3), edit: func(w *wanted) { w.replace = false },
 			have:  []observed{one("a", 0, "2", phaseReady), one("b", 1, "1", phaseReady)},
