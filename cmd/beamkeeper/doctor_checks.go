@@ -98,7 +98,7 @@ func (d *doctor) checkDist(ctx context.Context) {
 	defer cancel()
 	names, err := (&node.EPMDClient{Addr: addr}).Names(ctx, "")
 	if err != nil {
-		d.warn(areaDist, "epmd", "the first instance starts one; to start one now: epmd -daemon", "no port mapper answers at %s: %v", addr, err)
+		d.warn(areaDist, "epmd", "the first instance starts one; to start one now: epmd -daemon; to have the daemon start one: node.start_epmd: true", "no port mapper answers at %s: %v", addr, err)
 		return
 	}
 	registered := make([]string, len(names))
