@@ -19,8 +19,20 @@ type directWriter interface {
 
 type rawWriter struct{ raw syscall.RawConn }
 
-// newDirectWriter gives nil for connections that are more than a socket, such as TLS.
+// nowWriter is what a connection that is more than a socket, such as one of TLS, may offer for the same.
+type nowWriter interface {
+	WriteNow(b net.Buffers) (int, error)
+}
+
+type nowDirect struct{ conn nowWriter }
+
+func (w nowDirect) write(b net.Buffers) (int, error) { return w.conn.WriteNow(b) }
+
+// newDirectWriter gives nil for connections that only write as fast as the peer reads.
 func newDirectWriter(conn net.Conn) directWriter {
+	if now, ok := conn.(nowWriter); ok {
+		return nowDirect{now}
+	}
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
 		return nil

@@ -69,17 +69,18 @@ func (t *Transport) Dial(ctx context.Context, addr string, peer node.Name) (net.
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{peer: peer}
+	c := &Conn{peer: peer, wire: newWire(raw)}
 	config := t.config(id)
 	config.ServerName = peer.Host
 	config.InsecureSkipVerify = true // VerifyConnection does it, with errors that have a type
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.Certificate, nil }
 	config.VerifyConnection = func(s tls.ConnectionState) error { return t.check(s, id, x509.ExtKeyUsageServerAuth, addr, peer) }
-	c.Conn = tls.Client(raw, config)
+	c.Conn = tls.Client(c.wire, config)
 	if err := c.HandshakeContext(ctx); err != nil {
 		raw.Close() // the other error is the one to tell
 		return nil, c.explain(err)
 	}
+	c.up.Store(true)
 	return c, nil
 }
 
@@ -103,7 +104,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{Conn: tls.Server(raw, &tls.Config{GetConfigForClient: l.transport.serverConfig})}, nil
+	w := newWire(raw)
+	return &Conn{Conn: tls.Server(w, &tls.Config{GetConfigForClient: l.transport.serverConfig}), wire: w}, nil
 }
 
 func (t *Transport) serverConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -167,24 +169,6 @@ func (t *Transport) Verify(conn net.Conn, peer node.Name) error {
 		return &PeerError{Addr: conn.RemoteAddr().String(), Name: peer, Err: err}
 	}
 	return nil
-}
-
-// Conn is a TLS connection whose errors say what is wrong.
-type Conn struct {
-	*tls.Conn
-	peer node.Name // whom we dialed
-}
-
-// Read reads, after the handshake. Errors: *PeerError when the peer is or was refused by either side.
-func (c *Conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	return n, c.explain(err)
-}
-
-// Write writes, after the handshake. Errors as Read's.
-func (c *Conn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	return n, c.explain(err)
 }
 
 // explain says which side refuses what.
