@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/beamkeeper/beamkeeper/actors/bridge"
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/launch"
@@ -102,6 +103,10 @@ type Config struct {
 	Erl      string   // the erl that starts gleam apps; empty: the first on PATH
 	Version  string   // of the daemon
 	Log      *slog.Logger
+
+	// Ergo runs the actors, and is stopped by Close. It must have been started with Cluster and Shield for peers to see the
+	// actors. Nil: one of their own that peers do not see.
+	Ergo *bridge.System
 
 	Encryption Encryption // nil: instances speak plain TCP
 

@@ -72,3 +72,15 @@ func (d *directory) leave(name gen.Atom, pid gen.PID) {
 		}
 	}
 }
+
+// name is that of an actor that has begun to exist, "" for others.
+func (d *directory) name(pid gen.PID) gen.Atom {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, p := range d.claimed {
+		if p == pid {
+			return name
+		}
+	}
+	return ""
+}

@@ -79,9 +79,11 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 	if err := s.prepareState(); err != nil {
 		return nil, fmt.Errorf("actors: %w", err)
 	}
-	s.ergo, err = bridge.Start(ctx, bridge.Options{Name: cfg.Cluster.Name().String(), Logger: s.log, LogLevel: slog.LevelWarn})
-	if err != nil {
-		return nil, fmt.Errorf("actors: %w", err)
+	if s.ergo = cfg.Ergo; s.ergo == nil {
+		s.ergo, err = bridge.Start(ctx, bridge.Options{Name: cfg.Cluster.Name().String(), Logger: s.log, LogLevel: slog.LevelWarn})
+		if err != nil {
+			return nil, fmt.Errorf("actors: %w", err)
+		}
 	}
 	s.emit(api.Event{Type: api.EventDaemonStarted, Version: cfg.Version, Message: "daemon started"})
 	if err := s.spawnRoot(); err != nil {
@@ -266,6 +268,9 @@ func (s *System) quiet() bool {
 	}
 	return true
 }
+
+// ActorName is the name of an actor of the tree, "" for others.
+func (s *System) ActorName(pid gen.PID) string { return string(s.dir.name(pid)) }
 
 // Knows says whether an instance of ours has this node name, so that it may connect.
 func (s *System) Knows(peer node.Name) bool {

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/actors"
+	"github.com/beamkeeper/beamkeeper/actors/bridge"
 	"github.com/beamkeeper/beamkeeper/actors/erlapi"
+	"github.com/beamkeeper/beamkeeper/actors/observer"
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/config"
 	"github.com/beamkeeper/beamkeeper/internal/secrets"
@@ -35,11 +37,14 @@ type daemon struct {
 	cfg   *config.Config
 	node  *node.Node
 	erl   *erlapi.API
+	ergo  *bridge.System // what the actors run on; the tree stops it
 	tls   *encryption
 	tree  *actors.System
 	store *release.Store
 	state *state.Store
 	web   *web.Server
+
+	observer *observer.Observer
 
 	serving sync.WaitGroup
 }
@@ -83,7 +88,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	d.tree, err = actors.Start(ctx, actors.Config{
 		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Source: source,
 		LogDir: cfg.MonitoredAppLogPath, BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
-		Encryption: d.tls.instances, Problems: d.tls.problems,
+		Ergo: d.ergo, Encryption: d.tls.instances, Problems: d.tls.problems,
 		Version: version, Log: log.With("part", "actors"),
 	})
 	if err != nil {
@@ -93,6 +98,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 		return nil, err
 	}
 	d.erl.Serve(d.tree)
+	d.observer.SetLabel(d.tree.ActorName)
 	d.serve(listeners, log, fail)
 	d.serving.Go(func() { d.tls.keepFresh(ctx, log.With("part", "tls"), d.tree.Emit) })
 	return d, nil
@@ -135,6 +141,9 @@ func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(str
 		return err
 	}
 	if d.erl, err = startErlangAPI(d.node, d.cfg, log); err != nil {
+		return err
+	}
+	if err := d.startActorSystem(ctx, log); err != nil {
 		return err
 	}
 	ensureEPMD(ctx, d.cfg, getenv, log)
@@ -295,6 +304,11 @@ func (d *daemon) stop(withInstances bool) error {
 	}
 	if d.erl != nil {
 		d.erl.Close()
+	}
+	if d.ergo != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		errs = append(errs, d.ergo.Stop(ctx)) // which the tree has done, if there was one
+		cancel()
 	}
 	if d.node != nil {
 		errs = append(errs, d.node.Close())

@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"web":              {"internal/api"},
 	"web/client":       {"internal/api", "web"},
 	"actors/bridge":    {"etf", "node"},
+	"actors/observer":  {"actors/bridge", "etf", "node"},
 	"actors/erlapi":    {"etf", "node", "internal/api"},
 	"internal/api":     {},
 	"internal/config":  {},
