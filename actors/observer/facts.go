@@ -30,10 +30,7 @@ func (b *Observer) memory() memory {
 	metrics.Read(s)
 	v := func(i int) int64 { return int64(s[i].Value.Uint64()) }
 	m := memory{processes: v(2) + v(3) + v(4), used: v(2) + v(4), code: programSize}
-	for _, t := range b.opts.Tables {
-		_, bytes := t.Size()
-		m.ets += int64(bytes)
-	}
+	m.ets = b.tables.total(b.opts.Tables)
 	m.total = v(0) - v(1) + m.code + m.ets
 	m.system = m.total - m.processes
 	return m

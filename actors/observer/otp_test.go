@@ -1,6 +1,10 @@
 package observer
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/beamkeeper/beamkeeper/node"
+)
 
 // What observer, etop and others ask, asked the way they do, by real BEAMs.
 func TestBackend_AnswersAsOTP(t *testing.T) {
@@ -144,4 +148,13 @@ func TestShell_TalksTheIOProtocol(t *testing.T) {
 		b.want(`[{yes,"ta",[]},{yes,[],[{"status",[]},{"start",[]}]},{yes,"it ",[]},{no,[],[]}]`,
 			`[rpc:call(K, edlin_expand, expand, [lists:reverse(T)]) || T <- ["s", "sta", "wa", "x"]]`)
 	}, nil)
+}
+
+func TestPrivate_KeepsPeersOut(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b beam, w *world) {
+		b.want("[]", `rpc:call(K, observer_backend, get_table_list, [ets, []])`)
+		b.want("not_allowed", `try erpc:call(K, observer_backend, get_table, [self(), apps, ets]) catch error:{exception, {R, _}, _} -> R end`)
+		b.want("not_allowed", `try erpc:call(K, shell, start, []) catch error:{exception, {R, _}, _} -> R end`)
+	}, func(o *Options) { o.Private = func(peer node.Name) bool { return peer.Alive == "watcher" } })
 }

@@ -134,9 +134,7 @@ func (b *Observer) describe(pid gen.PID) *proc {
 	if strings.HasSuffix(info.Behavior, "upervisor") || strings.HasSuffix(info.Behavior, "Sup") {
 		p.module = "supervisor"
 	}
-	if b.opts.Label != nil {
-		p.label = b.opts.Label(pid)
-	}
+	p.label = b.labelOf(pid)
 	switch info.State {
 	case gen.ProcessStateRunning:
 		p.status, p.function, p.arity = "running", "handle_message", 2

@@ -23,12 +23,12 @@ type Options struct {
 	Version     string   // of the application; empty means "0"
 	Log         *slog.Logger
 
-	// Label names an actor that has no registered name, as proc_lib:set_label/1 does. May be nil.
-	Label func(pid gen.PID) string
 	// Listeners gives the sockets that are open beside the node's own. May be nil.
 	Listeners func() []Listener
 	// Tables are shown by the Table Viewer, read-only.
 	Tables []Table
+	// Private tells that a peer may not read tables or open a shell. Nil: every peer that is let in may.
+	Private func(peer node.Name) bool
 	// Shell runs a line of erl -remsh. Nil: there is no shell.
 	Shell Shell
 	// Stop is called for init:stop of a peer. Nil: it is refused.
@@ -70,9 +70,11 @@ type Observer struct {
 	master *node.Process // stands for the application
 
 	mu        sync.Mutex
+	label     func(pid gen.PID) string
 	behaviors map[etf.Atom]bool // modules that module_info/1 is answered for
 	services  []etf.Pid         // processes of the node itself
 	inspect   chan struct{}     // a token for each actor being asked
+	tables    tableBytes
 }
 
 // Register has n answer for itself and the actors of s, which must have been started with n and Options.Shield if peers
@@ -104,6 +106,31 @@ func Register(n *node.Node, s *bridge.System, o Options) *Observer {
 	b.handleShell()
 	s.HandleRequests(b.request)
 	return b
+}
+
+// SetLabel has f name actors that have no registered name, as proc_lib:set_label/1 does.
+func (b *Observer) SetLabel(f func(pid gen.PID) string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.label = f
+}
+
+func (b *Observer) labelOf(pid gen.PID) string {
+	b.mu.Lock()
+	f := b.label
+	b.mu.Unlock()
+	if f == nil {
+		return ""
+	}
+	return f(pid)
+}
+
+// private is the error for peers that may not look.
+func (b *Observer) private(peer node.Name) error {
+	if b.opts.Private != nil && b.opts.Private(peer) {
+		return refused("tables and the shell are not for " + peer.String())
+	}
+	return nil
 }
 
 // named is a process that takes no messages.

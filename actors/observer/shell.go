@@ -25,6 +25,9 @@ func (b *Observer) handleShell() {
 		if info.GroupLeader == (etf.Pid{}) {
 			return nil, errBadarg
 		}
+		if err := b.private(info.Peer); err != nil {
+			return nil, err
+		}
 		select {
 		case sessions <- struct{}{}:
 		default:

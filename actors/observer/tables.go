@@ -2,6 +2,8 @@ package observer
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/node"
@@ -13,8 +15,30 @@ const (
 	maxTableRows = 10000 // of one get_table
 )
 
+// tableBytes remembers the size of all tables for a while: memory is asked for ten times a second.
+type tableBytes struct {
+	mu    sync.Mutex
+	bytes int64
+	at    time.Time
+}
+
+const tableBytesAge = 5 * time.Second
+
+func (c *tableBytes) total(tables []Table) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(tables) > 0 && time.Since(c.at) > tableBytesAge {
+		c.bytes, c.at = 0, time.Now()
+		for _, t := range tables {
+			_, bytes := t.Size()
+			c.bytes += int64(bytes)
+		}
+	}
+	return c.bytes
+}
+
 // tableList is observer_backend:get_table_list/2.
-func (b *Observer) tableList(args []etf.Term) (etf.Term, error) {
+func (b *Observer) tableList(_ context.Context, info node.CallInfo, args []etf.Term) (etf.Term, error) {
 	switch args[0] {
 	case etf.Term(etf.Atom("mnesia")):
 		return nil, &node.CallError{Class: node.ClassThrow, Reason: etf.Tuple{etf.Atom("error"), str("Mnesia is not running on: " + string(b.self()))}}
@@ -23,6 +47,9 @@ func (b *Observer) tableList(args []etf.Term) (etf.Term, error) {
 		return nil, errBadarg
 	}
 	all := etf.List{}
+	if b.private(info.Peer) != nil {
+		return all, nil
+	}
 	for _, t := range b.opts.Tables {
 		rows, bytes := t.Size()
 		all = append(all, etf.List{
@@ -45,7 +72,10 @@ func (b *Observer) findTable(name etf.Term) (Table, bool) {
 
 // table is observer_backend:get_table(Parent, Table, ets): the pid of a process linked to Parent that sends it
 // {self(), [[Row]]} until all is sent, then {self(), '$end_of_table'}.
-func (b *Observer) table(args []etf.Term) (etf.Term, error) {
+func (b *Observer) table(_ context.Context, info node.CallInfo, args []etf.Term) (etf.Term, error) {
+	if err := b.private(info.Peer); err != nil {
+		return nil, err
+	}
 	parent, ok := args[0].(etf.Pid)
 	if !ok {
 		return nil, errBadarg
