@@ -177,9 +177,28 @@ func TestLink_FragmentLimits(t *testing.T) {
 		b = append(b, make([]byte, 1+n)...)
 		return append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)
 	}
+	next := func(seq, left uint64, n int) []byte {
+		b := first(seq, left, n)
+		b[5] = 70
+		return b
+	}
 	for name, step := range map[string]func(i uint64) []byte{
 		"many messages": func(i uint64) []byte { return first(i, 2, 10) },
-		"many bytes":    func(i uint64) []byte { return first(i, 1<<40, 60000) },
+		"many bytes":    func(i uint64) []byte { return first(i%15, 2+i/15, 60000) },
+		"one too long": func(i uint64) []byte {
+			if i == 0 {
+				return first(7, 100, 60000)
+			}
+			return next(7, 100-i, 60000)
+		},
+		"one left out": func(i uint64) []byte {
+			if i == 0 {
+				return first(7, 5, 10)
+			}
+			return next(7, 3, 10)
+		},
+		"again":      func(uint64) []byte { return first(7, 5, 10) },
+		"of nothing": func(uint64) []byte { return next(7, 5, 10) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
