@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/sampletest"
+	"github.com/beamkeeper/beamkeeper/node/nodetest"
 )
 
 // useTLS sets node.tls in the configuration.
@@ -62,6 +64,10 @@ func TestEndToEnd_OverTLS(t *testing.T) {
 				t.Errorf("%s pings %s: %q", a.Node, b.Node, got)
 			}
 
+			if language == "erlang" {
+				r.lookWithObserver()
+			}
+
 			// New certificates, the same links.
 			since := r.linkTimes()
 			r.must("cert", "rotate")
@@ -92,6 +98,36 @@ func TestEndToEnd_OverTLS(t *testing.T) {
 			d.end(syscall.SIGTERM, exitOK)
 		})
 	}
+}
+
+// lookWithObserver has a BEAM with a certificate of `cert issue` connect to the daemon, and one without fail to.
+func (r *rig) lookWithObserver() {
+	r.t.Helper()
+	var c certificateJSON
+	if err := json.Unmarshal([]byte(r.must("cert", "issue", "observer", "--json")), &c); err != nil {
+		r.t.Fatal(err)
+	}
+	cookie, err := os.ReadFile(filepath.Join(r.dir, "var", "cookie"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var port int
+	for _, kv := range r.env {
+		if value, ok := strings.CutPrefix(kv, "ERL_EPMD_PORT="); ok {
+			if port, err = strconv.Atoi(value); err != nil {
+				r.t.Fatal(err)
+			}
+		}
+	}
+	otp := nodetest.WantAny(r.t)
+	for args, want := range map[string]string{"-proto_dist inet_tls -ssl_dist_optfile " + c.OptFile: "pong", "-kernel logger_level none": "pang"} {
+		e := nodetest.StartErl(r.t, otp, c.Node, strings.TrimSpace(string(cookie)), port, append(strings.Fields(args), "-hidden")...)
+		if got := e.Eval("net_adm:ping('" + r.node + "')"); got != want {
+			r.t.Errorf("%s with %s: %s, want %s", c.Node, args, got, want)
+		}
+		e.Kill()
+	}
+	r.must("cert", "retire", "observer")
 }
 
 // linkTimes tells since when the daemon is linked with each node.

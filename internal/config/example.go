@@ -90,6 +90,7 @@ node:
   name: beamkeeper
   listen: "127.0.0.1:0"
   allow: ["observer@*"] # nodes besides the instances that may connect
+  # tls: {mode: own_ca} # mutual TLS with certificates that the daemon makes; the releases need the application ssl
 
 # What the command line talks to.
 control:
