@@ -24,7 +24,7 @@ func (a *instance) crash(id process.Identity, e process.Exit, away bool) work {
 	ctx, cancel := context.WithCancel(a.ctx)
 	rec, count := a.rec, a.countCrash
 	jobID := a.sys.job(ctx, a.self, func(ctx context.Context) any {
-		c, err := a.sys.instanceCrashed(rec, id, e, away, count)
+		c, err := a.sys.instanceCrashed(ctx, rec, id, e, away, count)
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (a *instance) countCrash(started time.Time, why string) func(*state.Instanc
 	}
 }
 
-func (s *System) instanceCrashed(rec state.Instance, id process.Identity, e process.Exit, away bool,
+func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id process.Identity, e process.Exit, away bool,
 	count func(time.Time, string) func(*state.Instance) bool,
 ) (crashed, error) {
 	stdout, stderr := s.logFiles(rec.App, rec.Name)
@@ -69,6 +69,12 @@ func (s *System) instanceCrashed(rec state.Instance, id process.Identity, e proc
 	if slogan != "" {
 		why += ": " + short(slogan)
 	}
+	// Port programs outlive a BEAM that was killed; the next one would meet them.
+	sweep, cancel := context.WithTimeout(ctx, killTimeout)
+	if err := process.KillAll(sweep, id); err != nil && ctx.Err() == nil {
+		s.log.Warn("left over from a crash", "app", rec.App, "instance", rec.Name, "err", err)
+	}
+	cancel()
 	counted := false
 	now, ok, err := s.editInstance(rec.Name, func(r *state.Instance) bool {
 		if r.Process != id {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/process"
+	"github.com/beamkeeper/beamkeeper/internal/state"
 )
 
 func TestInstance_ACrashIsMendedAtOnce(t *testing.T) {
@@ -288,4 +289,32 @@ func TestInstance_ADeafOneIsTerminatedThenKilled(t *testing.T) {
 	if err != nil || len(left) != 0 {
 		t.Errorf("left of the session: %+v, %v", left, err)
 	}
+}
+
+// What a crashed OS process has started does not meet the next one.
+func TestInstance_ACrashLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, app("shop", 1))
+	w.shelf.scripts["1.0.0"] = "setsid sleep 1000 & exec sleep 1000"
+	w.up()
+	w.run("shop", "1.0.0")
+	i := w.running("shop", "1.0.0", 1)[0]
+	w.killInstance(i)
+	w.until("another OS process", func() bool {
+		now := w.instance("shop", i.Name)
+		return now.State == api.StateRunning && now.OSPID != i.OSPID
+	})
+	left, err := process.Members(identityOf(t, w, i.Name))
+	if err != nil || len(left) != 2 {
+		t.Errorf("members are %+v, %v, want one sleep and its child", left, err)
+	}
+}
+
+func identityOf(t *testing.T, w *world, instance string) process.Identity {
+	t.Helper()
+	var rec state.Instance
+	if err := w.store.View(func(tx *state.Tx) (err error) { rec, _, err = tx.Instance(instance); return err }); err != nil {
+		t.Fatal(err)
+	}
+	return rec.Process
 }
