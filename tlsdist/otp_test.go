@@ -121,21 +121,10 @@ func erlArgs(t testing.TB, optFile string) []string {
 	return strings.Fields(args)
 }
 
-// releases are those that every behaviour is tried with; 23 where it is installed.
-func releases(t testing.TB) []nodetest.OTP {
-	t.Helper()
-	otps := nodetest.Want(t, "25", "27", "29")
-	all := nodetest.OTPs(t)
-	if i := slices.IndexFunc(all, func(o nodetest.OTP) bool { return o.Release == "23" }); i >= 0 {
-		otps = append(otps, all[i])
-	}
-	return otps
-}
-
 func eachOTP(t *testing.T, f func(t *testing.T, otp nodetest.OTP, epmdPort int)) {
 	t.Helper()
 	t.Parallel()
-	for _, otp := range releases(t) {
+	for _, otp := range nodetest.Want(t, "23", "25", "27", "29") {
 		t.Run(otp.Release, func(t *testing.T) {
 			t.Parallel()
 			f(t, otp, nodetest.StartEPMD(t))

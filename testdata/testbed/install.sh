@@ -76,7 +76,7 @@ fi
 
 if [ "$tier" = test ]; then
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/beamkeeper
-  for otp in 27:trixie 29:forky; do
+  for otp in 23:bullseye 27:trixie 29:forky; do
     release=${otp%:*} suite=${otp#*:}
     [ -e "$cache/otp-$release/.complete" ] && continue
     echo "Unpacking OTP $release into $cache/otp-$release (once)"
