@@ -32,7 +32,7 @@ func TestAPI_AnswersAnInstance(t *testing.T) {
 		want(t, e, `maps:get(deployment, A)`, "undefined")
 
 		// Every key is there; what comes from outside is no atom.
-		want(t, e, `{ok, [I | _]} = Rpc(instances, [shop]), {[retry_at, otp_release, crash_restarts, last_error, slot] -- maps:keys(I), lists:all(fun is_atom/1, maps:keys(I))}`, "{[], true}")
+		want(t, e, `{ok, [I | _]} = Rpc(instances, [shop]), {[retry_at, otp_release, crash_restarts, last_error, slot] -- maps:keys(I), lists:all(fun erlang:is_atom/1, maps:keys(I))}`, "{[], true}")
 		want(t, e, `maps:with([name, state, os_pid, ports, otp_connected, retry_at, last_error], I)`,
 			`#{last_error => <<>>,name => <<"shop-4f9a2c">>,os_pid => 4711,otp_connected => true,ports => #{<<"PORT">> => 4000},retry_at => undefined,state => <<"running">>}`)
 		want(t, e, `maps:get(readiness, I)`, `[#{age_ms => 3,detail => <<>>,name => <<"process">>,state => <<"passed">>}]`)

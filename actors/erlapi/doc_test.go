@@ -70,6 +70,17 @@ func TestDocumentation_Erlang(t *testing.T) {
 	})
 }
 
+// elixirEnd waits until the GenServer of the snippets, which subscribes on its own, has got an event.
+const elixirEnd = `
+Enum.find(1..1000, fn _ ->
+  {:ok, _} = :rpc.call(keeper, :beamkeeper, :deploy, ["shop", "1.5.0"])
+  Process.sleep(10)
+  is_integer(Shop.Events.last_id())
+end) || raise "no event for Shop.Events"
+
+IO.puts("all done")
+`
+
 func TestDocumentation_Elixir(t *testing.T) {
 	eachOTP(t, func(t *testing.T, otp nodetest.OTP) {
 		elixir := filepath.Join(otp.Bin, "elixir")
@@ -80,7 +91,7 @@ func TestDocumentation_Elixir(t *testing.T) {
 			t.Skip(err)
 		}
 		r := newRig(t)
-		code := strings.Join(snippets(t, "elixir"), "\n") + "\ntrue = is_integer(Shop.Events.last_id())\nIO.puts(\"all done\")\n"
+		code := strings.Join(snippets(t, "elixir"), "\n") + elixirEnd
 		file := filepath.Join(t.TempDir(), "snippets.exs")
 		if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
 			t.Fatal(err)
