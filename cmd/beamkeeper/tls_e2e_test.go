@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -98,6 +99,45 @@ func TestEndToEnd_OverTLS(t *testing.T) {
 			d.end(syscall.SIGTERM, exitOK)
 		})
 	}
+}
+
+// What docs/tls.md says about turning TLS on, and about a new authority: instances that cannot be reached any more are
+// restarted.
+func TestEndToEnd_TLSBesideWhatRuns(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "erlang")
+	r.must("publish", r.app, sampletest.Build(t, "erlang", "0.1.0"))
+	d := r.run()
+	before := r.await("two instances over TCP", running(2, "0.1.0"))
+	for _, change := range []struct {
+		name string
+		make func() error
+	}{
+		{"turned on", func() error { r.useTLS("{mode: own_ca}"); return nil }},
+		{"a new authority", func() error { return os.Rename(filepath.Join(r.dir, "var", "tls"), filepath.Join(r.dir, "old-tls")) }},
+	} {
+		d.end(syscall.SIGTERM, exitOK)
+		if err := change.make(); err != nil {
+			t.Fatal(err)
+		}
+		d = r.run()
+		r.await(change.name+": the instances go on", func(a api.App) bool {
+			return len(a.Instances) == 2 && fmt.Sprint(osPIDs(a)) == fmt.Sprint(osPIDs(before))
+		})
+		r.must("restart", r.app)
+		after := r.await(change.name+": two instances", running(2, "0.1.0"))
+		for name, pid := range osPIDs(after) {
+			if osPIDs(before)[name] == pid {
+				t.Errorf("%s: %s was not restarted", change.name, name)
+			}
+		}
+		if got := r.must("rpc", r.app, "init:get_argument(proto_dist)."); !strings.Contains(got, "inet_tls") {
+			t.Errorf("%s: the instances speak %q", change.name, got)
+		}
+		before = after
+	}
+	r.must("stop", r.app)
+	d.end(syscall.SIGTERM, exitOK)
 }
 
 // lookWithObserver has a BEAM with a certificate of `cert issue` connect to the daemon, and one without fail to.

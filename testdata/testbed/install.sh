@@ -1,7 +1,7 @@
 #!/bin/sh
 # install.sh run|test: install what `make run` or `make test` needs and is missing.
 #
-# System packages come from the system's own package manager (with sudo when not root); OTP 27 and 29, which live
+# System packages come from the system's own package manager (with sudo when not root); OTP 23, 27 and 29, which live
 # beside the system's OTP, are unpacked into the cache folder (${XDG_CACHE_HOME:-~/.cache}/beamkeeper) by otp.sh.
 # With everything present it installs nothing, needs no root and says nothing.
 set -eu
