@@ -161,14 +161,19 @@ func (m *manager) deploy(version string) (api.Deployment, error) {
 	return m.lastTo(rel.Version)
 }
 
-// lastTo is the last deployment that brought a version.
+// lastTo is the last deployment that brought a version; one that did not counts only when none did.
 func (m *manager) lastTo(version string) (last api.Deployment, err error) {
 	found := false
 	err = m.sys.cfg.State.View(func(tx *state.Tx) error {
 		all, err := tx.Deployments(m.spec.Name, 0)
 		for _, d := range all {
-			if d.To == version && d.Outcome != api.DeploymentSuperseded {
+			if d.To != version || d.Outcome == api.DeploymentSuperseded {
+				continue
+			}
+			if !found || d.Outcome == api.DeploymentSucceeded {
 				last, found = d, true
+			}
+			if d.Outcome == api.DeploymentSucceeded {
 				return nil
 			}
 		}
@@ -508,7 +513,13 @@ func (s *System) rpcPeer(t api.Target) (node.Name, error) {
 		return node.Name{}, err
 	}
 	for _, rec := range recs {
-		if v, ok := s.board.instance(rec.Name); ok && (t.Instance != "" || v.phase == phaseReady) {
+		v, ok := s.board.instance(rec.Name)
+		if t.Instance != "" && (v.state == api.StateStopped || v.state == api.StateFailed || v.state == api.StateBackoff) {
+			e := api.Errorf(api.CodeRefused, "%s does not run: it is in state %s", rec.Name, v.state)
+			e.Hint = fmt.Sprintf("beamkeeper start %s/%s", t.App, rec.Name)
+			return node.Name{}, e
+		}
+		if ok && (t.Instance != "" || v.phase == phaseReady) {
 			return s.nodeName(rec.Name), nil
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/state"
 	"github.com/beamkeeper/beamkeeper/release"
 )
 
@@ -132,6 +133,58 @@ func TestLogs(t *testing.T) {
 		wantCode(t, w.sys.Logs(t.Context(), bad, func(api.LogLine) bool { return true }), api.CodeUsage)
 	}
 	wantCode(t, w.sys.Logs(t.Context(), api.LogRequest{Target: api.Target{App: "none"}}, nil), api.CodeNotFound)
+	wantCode(t, w.sys.Logs(t.Context(), api.LogRequest{Target: api.Target{App: "shop", Instance: "shop-zzzzzz"}}, nil), api.CodeNotFound)
+	wantCode(t, w.sys.Logs(t.Context(), api.LogRequest{Target: api.Target{App: "shop", Instance: "../shop/" + a}}, nil), api.CodeNotFound)
+
+	// One that is gone has left its log, which is often why somebody asks.
+	if err := w.sys.Scale(t.Context(), "shop", 1); err != nil {
+		t.Fatal(err)
+	}
+	w.running("shop", "1.0.0", 1)
+	w.until("one instance", func() bool { return len(w.app("shop").Instances) == 1 })
+	gone := a
+	if w.app("shop").Instances[0].Name == a {
+		gone = b
+	}
+	if got := read(api.LogRequest{Target: api.Target{App: "shop", Instance: gone}, Stream: "stderr"}); !slices.Equal(got, []string{gone + " stderr err"}) {
+		t.Errorf("logs of %s are %q", gone, got)
+	}
+}
+
+// A call to an instance that does not run says so, and not that its node is unknown.
+func TestRPC_OfAStoppedInstanceIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, app("shop", 1))
+	w.up()
+	w.run("shop", "1.0.0")
+	target := api.Target{App: "shop", Instance: w.running("shop", "1.0.0", 1)[0].Name}
+	if err := w.sys.Stop(t.Context(), target); err != nil {
+		t.Fatal(err)
+	}
+	w.until("it to be stopped", func() bool { return w.instance("shop", target.Instance).State == api.StateStopped })
+	_, err := w.sys.RPC(t.Context(), api.RPCRequest{Target: target, Call: "erlang:node()."})
+	wantCode(t, err, api.CodeRefused)
+	if !strings.Contains(err.Error(), "does not run: it is in state stopped") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// deploy of what runs names the deployment that brought it, not a later one that failed with another archive.
+func TestDeploy_OfWhatRunsIsASuccess(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, app("shop", 1))
+	w.up()
+	first := w.run("shop", "1.0.0")
+	err := w.sys.cfg.State.Update(func(tx *state.Tx) error {
+		id, err := tx.NextDeployment()
+		return errors.Join(err, tx.PutDeployment(api.Deployment{ID: id, App: "shop", To: "1.0.0", Outcome: api.DeploymentFailed}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := w.sys.Deploy(t.Context(), api.DeployRequest{App: "shop", Version: "1.0.0"}); err != nil || d.ID != first.ID {
+		t.Errorf("Deploy = %+v, %v", d, err)
+	}
 }
 
 func TestLogs_FollowsNewInstancesToo(t *testing.T) {

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"os"
 	"regexp"
 	"sync"
 	"time"
@@ -58,21 +59,42 @@ func (f logFile) line(l applog.Line) api.LogLine {
 
 // logsOf lists the log files that r asks for.
 func (s *System) logsOf(r api.LogRequest) ([]logFile, error) {
+	var names []string
 	recs, err := s.records(r.Target)
-	if err != nil {
+	switch {
+	case err == nil:
+		for _, rec := range recs {
+			names = append(names, rec.Name)
+		}
+	case s.leftLogs(r.Target):
+		names = []string{r.Instance}
+	default:
 		return nil, err
 	}
 	var files []logFile
-	for _, rec := range recs {
-		stdout, stderr := s.logFiles(rec.App, rec.Name)
+	for _, name := range names {
+		stdout, stderr := s.logFiles(r.App, name)
 		if r.Stream != "stderr" {
-			files = append(files, logFile{rec.Name, "stdout", stdout})
+			files = append(files, logFile{name, "stdout", stdout})
 		}
 		if r.Stream != "stdout" {
-			files = append(files, logFile{rec.Name, "stderr", stderr})
+			files = append(files, logFile{name, "stderr", stderr})
 		}
 	}
 	return files, nil
+}
+
+// leftLogs says whether t is an instance that is gone, as that of a failed deployment, and has left its log.
+func (s *System) leftLogs(t api.Target) bool {
+	if app, ok := AppOf(t.Instance); !ok || app != t.App {
+		return false
+	}
+	if _, ours := s.specs[t.App]; !ours {
+		return false
+	}
+	stdout, _ := s.logFiles(t.App, t.Instance)
+	_, err := os.Stat(stdout)
+	return err == nil
 }
 
 // follow reads many files at once and yields from one goroutine.

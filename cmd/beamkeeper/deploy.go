@@ -42,9 +42,13 @@ func (c *cli) deployCommand() *cobra.Command {
 				return err
 			}
 		}
+		asked := time.Now().Truncate(time.Millisecond)
 		began, err := d.Deploy(cmd.Context(), req)
 		if err != nil {
 			return err
+		}
+		if began.Outcome == api.DeploymentSucceeded && began.EndedAt.Before(asked) {
+			return c.printThere(began, *asJSON)
 		}
 		if *detach {
 			return c.printBegun(began, *asJSON)
@@ -70,6 +74,15 @@ func (c *cli) versionOrFile(ctx context.Context, app, arg string) (string, error
 	}
 	fmt.Fprintf(c.err, "published %s %s\n", app, p.Current.Version)
 	return p.Current.Version, nil
+}
+
+// printThere says that there is nothing to do: d has brought the version before.
+func (c *cli) printThere(d api.Deployment, asJSON bool) error {
+	if asJSON {
+		return printJSON(c.out, d)
+	}
+	fmt.Fprintf(c.out, "%s is at %s already: deployment %s brought it %s ago\n", d.App, d.To, d.ID, since(d.EndedAt))
+	return nil
 }
 
 func (c *cli) printBegun(d api.Deployment, asJSON bool) error {
@@ -132,14 +145,26 @@ func (c *cli) outcome(d api.Deployment) error {
 	return e
 }
 
+// failedInstance is the first instance with a step that failed.
+func failedInstance(d api.Deployment) string {
+	for _, i := range d.Instances {
+		for _, st := range i.Steps {
+			if st.Error != "" {
+				return i.Name
+			}
+		}
+	}
+	return ""
+}
+
 func failureHint(d api.Deployment) string {
 	var s strings.Builder
 	if d.From != "" {
 		fmt.Fprintf(&s, "%s was not stopped and goes on. ", d.From)
 	}
 	fmt.Fprintf(&s, "%s is not tried again by itself: mend it and publish a new version, or ask again with \"beamkeeper deploy %s %s\".", d.To, d.App, d.To)
-	if len(d.LogTail) > 0 {
-		fmt.Fprintf(&s, "\nMore of the log: \"beamkeeper logs %s\"", d.App)
+	if i := failedInstance(d); i != "" && len(d.LogTail) > 0 {
+		fmt.Fprintf(&s, "\nMore of the log: \"beamkeeper logs %s/%s\"", d.App, i)
 	}
 	return s.String()
 }

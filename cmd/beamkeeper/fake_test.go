@@ -102,6 +102,9 @@ func (f *fakeControl) Deploy(_ context.Context, r api.DeployRequest) (api.Deploy
 	if r.Version == "missing" {
 		return api.Deployment{}, &api.Error{Code: api.CodeRefused, Message: "the bucket has no sample-missing.tar.gz", Hint: "publish it first"}
 	}
+	if r.Version == "0.1.0" {
+		return api.Deployment{ID: "d0000000", App: "sample", To: "0.1.0", Outcome: api.DeploymentSucceeded, StartedAt: fakeTime, EndedAt: later(1500)}, nil
+	}
 	d := &fakeDeployment{Deployment: api.Deployment{ID: fmt.Sprintf("d%07d", len(f.deployments)+1), App: "sample", From: "0.1.0", To: or(r.Version, "0.2.0"),
 		Kind: "full", Trigger: "operator", Outcome: api.DeploymentRunning, StartedAt: fakeTime}}
 	f.deployments[d.ID] = d

@@ -173,7 +173,7 @@ func summary(a api.App) string {
 			running++
 		}
 	}
-	s := fmt.Sprintf("%s  %s  %d/%d running", a.Language, or(a.DesiredVersion, "no version yet"), running, a.Replicas)
+	s := fmt.Sprintf("%s  %s  %d/%d running", a.Language, versions(a), running, a.Replicas)
 	if a.Mode != "automatic" {
 		s += "  " + a.Mode
 	}
@@ -181,6 +181,21 @@ func summary(a api.App) string {
 		s += "  ghosted: " + strings.Join(a.Ghosted, ", ")
 	}
 	return s
+}
+
+// versions is what the app should be at and, where that is something else, what runs.
+func versions(a api.App) string {
+	var run []string
+	for _, i := range a.Instances {
+		if i.State == api.StateRunning && !slices.Contains(run, i.Version) {
+			run = append(run, i.Version)
+		}
+	}
+	if len(run) == 0 || len(run) == 1 && run[0] == a.DesiredVersion {
+		return or(a.DesiredVersion, "no version yet")
+	}
+	slices.Sort(run)
+	return fmt.Sprintf("%s (wanted: %s)", strings.Join(run, ", "), or(a.DesiredVersion, "none"))
 }
 
 func printInstances(w io.Writer, instances []api.Instance) error {
@@ -216,7 +231,9 @@ func ports(m map[string]int) string {
 func remarks(i api.Instance) string {
 	var parts []string
 	if i.OTPConnected {
-		parts = append(parts, "OTP "+or(i.OTPRelease, "?"))
+		if i.OTPRelease != "" {
+			parts = append(parts, "OTP "+i.OTPRelease)
+		}
 	} else if i.State == api.StateRunning {
 		parts = append(parts, "not connected")
 	}

@@ -37,6 +37,27 @@ func TestPrintStatus_SaysWhatAnInstanceWaitsFor(t *testing.T) {
 	}
 }
 
+// A version that is wanted and does not run is not shown as if it did.
+func TestSummary_TellsWhatRunsFromWhatIsWanted(t *testing.T) {
+	t.Parallel()
+	a := api.App{Language: "erlang", Mode: "automatic", DesiredVersion: "2.0.0", Replicas: 2, Instances: []api.Instance{
+		{State: api.StateRunning, Version: "1.0.0"}, {State: api.StateStarting, Version: "2.0.0"}, {State: api.StateRunning, Version: "1.0.0"}}}
+	for want, change := range map[string]func(){
+		"erlang  1.0.0 (wanted: 2.0.0)  2/2 running":        func() {},
+		"erlang  1.0.0, 2.0.0 (wanted: 2.0.0)  2/2 running": func() { a.Instances[0].Version = "2.0.0" },
+		"erlang  2.0.0  2/2 running":                        func() { a.Instances[0].Version, a.Instances[2].Version = "2.0.0", "2.0.0" },
+	} {
+		a.Instances[0].Version, a.Instances[2].Version = "1.0.0", "1.0.0"
+		change()
+		if got := summary(a); got != want {
+			t.Errorf("summary is %q, want %q", got, want)
+		}
+	}
+	if r := remarks(api.Instance{State: api.StateStopping, OTPConnected: true}); r != "" {
+		t.Errorf("remarks are %q", r)
+	}
+}
+
 func TestWatchStatus_ShowsChangesUntilInterrupted(t *testing.T) {
 	t.Parallel()
 	f := newFakeControl()
