@@ -20,11 +20,11 @@ fi
 if ! ./beamkeeper status >/dev/null 2>&1; then
   echo "== beamkeeper run    (in the background; its log is run/beamkeeper.log)"
   setsid ./beamkeeper run >>"$root/beamkeeper.log" 2>&1 </dev/null &
-  echo $! >"$root/beamkeeper.pid"
+  daemon=$!
   tries=0
   until ./beamkeeper status >/dev/null 2>&1; do
     tries=$((tries + 1))
-    if [ $tries -gt 100 ] || ! kill -0 "$(cat "$root/beamkeeper.pid")" 2>/dev/null; then
+    if [ $tries -gt 100 ] || ! kill -0 $daemon 2>/dev/null; then
       echo "the daemon did not start; the end of run/beamkeeper.log:" >&2
       tail -n 20 "$root/beamkeeper.log" >&2
       exit 1
