@@ -33,9 +33,13 @@ if ! ./beamkeeper status >/dev/null 2>&1; then
   done
 fi
 
-echo "== beamkeeper deploy sample run/sample-0.1.0.tar.gz --wait"
-./beamkeeper deploy sample "$tarball" --wait
-echo
+if [ ! -e "$root/bucket/versions/sample/local/current.json" ]; then
+  echo "== beamkeeper deploy sample run/sample-0.1.0.tar.gz --wait"
+  ./beamkeeper deploy sample "$tarball" --wait
+  echo
+else
+  ./beamkeeper start sample
+fi
 echo "== beamkeeper status"
 ./beamkeeper status
 cat <<'T'
