@@ -182,34 +182,37 @@ func TestLink_FragmentLimits(t *testing.T) {
 		b[5] = 70
 		return b
 	}
-	for name, step := range map[string]func(i uint64) []byte{
-		"many messages": func(i uint64) []byte { return first(i, 2, 10) },
-		"many bytes":    func(i uint64) []byte { return first(i%15, 2+i/15, 60000) },
-		"one too long": func(i uint64) []byte {
+	for _, c := range []struct {
+		reason string
+		step   func(i uint64) []byte
+	}{
+		{"more than 20 fragmented messages", func(i uint64) []byte { return first(i, 2, 10) }},
+		{"fragments of 420000 bytes in all", func(i uint64) []byte { return first(i%15, 2+i/15, 60000) }},
+		{"fragments of more than 204800 bytes", func(i uint64) []byte {
 			if i == 0 {
 				return first(7, 100, 60000)
 			}
 			return next(7, 100-i, 60000)
-		},
-		"one left out": func(i uint64) []byte {
+		}},
+		{"fragment 3 of sequence 7", func(i uint64) []byte {
 			if i == 0 {
 				return first(7, 5, 10)
 			}
 			return next(7, 3, 10)
-		},
-		"again":      func(uint64) []byte { return first(7, 5, 10) },
-		"of nothing": func(uint64) []byte { return next(7, 5, 10) },
+		}},
+		{"first fragment 5 of sequence 7", func(uint64) []byte { return first(7, 5, 10) }},
+		{"fragment 5 of sequence 7", func(uint64) []byte { return next(7, 5, 10) }},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.reason, func(t *testing.T) {
 			t.Parallel()
 			_, l, wire := pipeLink(t, func(c *Config) { c.MaxFragments = 20; c.MaxMessageBytes = 200 << 10 })
 			for i := range uint64(100) {
-				if _, err := wire.Write(step(i)); err != nil {
+				if _, err := wire.Write(c.step(i)); err != nil {
 					break
 				}
 			}
 			<-l.finished
-			if !errors.Is(l.err, ErrProtocol) {
+			if !errors.Is(l.err, ErrProtocol) || !strings.Contains(l.err.Error(), c.reason) {
 				t.Errorf("link ended with %v", l.err)
 			}
 		})
