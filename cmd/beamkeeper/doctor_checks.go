@@ -85,6 +85,7 @@ func (d *doctor) checkDaemon(ctx context.Context) {
 }
 
 func (d *doctor) checkDist(ctx context.Context) {
+	d.checkTLS()
 	n := d.cfg.Node
 	if _, err := secrets.Load(secrets.Options{CookieFile: n.CookieFile, Adapter: string(d.cfg.SecretsAdapter), Generated: d.existingCookie(), Getenv: d.cli.getenv}); err != nil {
 		d.fail(areaDist, "cookie", "mend the file, or run the doctor as the daemon's user", "%v", err)
@@ -262,31 +263,6 @@ func (d *doctor) checkApps() {
 		}
 		d.checkPorts(a)
 		d.checkInstances(a.Name)
-	}
-}
-
-// checkPorts tries every port of the app that none of its instances has.
-func (d *doctor) checkPorts(a config.App) {
-	var tried, taken []string
-	for slot := range a.Slots() {
-		for key, port := range a.Ports(slot) {
-			if d.instanceHas(port) {
-				continue
-			}
-			tried = append(tried, strconv.Itoa(port))
-			ln, err := net.Listen("tcp", ":"+strconv.Itoa(port))
-			if err != nil {
-				taken = append(taken, fmt.Sprintf("%s=%d (slot %d): %v", key, port, slot, err))
-				continue
-			}
-			_ = ln.Close() // it was only asked whether it is free
-		}
-	}
-	slices.Sort(taken)
-	if len(taken) > 0 {
-		d.fail(a.Name, "ports", "end what listens there (ss -ltnp), or change replica_ports", "taken by something else: %s", strings.Join(taken, "; "))
-	} else if len(tried) > 0 {
-		d.ok(a.Name, "ports", "%d free", len(tried))
 	}
 }
 

@@ -203,6 +203,9 @@ func TestEndToEnd_OverTLSWithFiles(t *testing.T) {
 	if a.Instances[0].CertificateExpiresAt.IsZero() {
 		t.Error("the status does not say when the certificate expires")
 	}
+	if out, _, _ := r.command("doctor", "dist"); !strings.Contains(out, f.cert+" expires in 23h") {
+		t.Errorf("doctor does not warn of a certificate with a day left:\n%s", out)
+	}
 	if list := r.certs(); len(list) != 1 || list[""].Hosts[0] != host {
 		t.Errorf("cert list: %+v", list)
 	}
@@ -219,10 +222,17 @@ func TestCert_VerbsWithoutDaemon(t *testing.T) {
 		t.Errorf("cert list with mode off: code %d, %s", code, stderr)
 	}
 	r.useTLS("{mode: own_ca}")
+	doctor := func() string { out, _, _ := r.command("doctor", "dist"); return out }
+	if out := doctor(); !strings.Contains(out, "tls: own authority, to be made in") {
+		t.Errorf("doctor before the first use:\n%s", out)
+	}
 	out := r.must("cert", "issue", "observer")
 	_, host, _ := strings.Cut(r.node, "@")
 	if !strings.Contains(out, "observer@"+host) || !strings.Contains(out, "-proto_dist inet_tls -ssl_dist_optfile "+r.dir) {
 		t.Errorf("cert issue prints\n%s", out)
+	}
+	if out := doctor(); !strings.Contains(out, "tls: own_ca, 1 certificate\n") {
+		t.Errorf("doctor:\n%s", out)
 	}
 	if pem := r.must("cert", "export"); !strings.HasPrefix(pem, "-----BEGIN CERTIFICATE-----") {
 		t.Errorf("cert export prints %q", pem)
@@ -246,6 +256,15 @@ func TestCert_VerbsWithoutDaemon(t *testing.T) {
 		if _, _, code := r.command("cert", verb, "observer"); code != exitNotFound {
 			t.Errorf("cert %s of a retired node: code %d", verb, code)
 		}
+	}
+	if err := os.Chmod(filepath.Join(r.dir, "var", "tls", "ca.key"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	if out := doctor(); !strings.Contains(out, "fail  dist    tls: ") || !strings.Contains(out, "chmod 0400") {
+		t.Errorf("doctor with a key for everybody:\n%s", out)
+	}
+	if err := os.Chmod(filepath.Join(r.dir, "var", "tls", "ca.key"), 0o400); err != nil {
+		t.Fatal(err)
 	}
 	if _, _, code := r.command("cert", "issue", "a@127.0.0.1"); code != exitRefused {
 		t.Errorf("cert issue for an address: code %d", code)
