@@ -147,8 +147,18 @@ func TestAuthority_EnsureKeepsAndRenews(t *testing.T) {
 	if b, err := os.ReadFile(first.OptFile); err != nil || !strings.Contains(string(b), "verify_peer") {
 		t.Errorf("the option file was not written anew: %q, %v", b, err)
 	}
-	at.set(first.RenewAt())
-	if late := ensure(t, a, "n@localhost"); late.Serial == first.Serial {
+	for _, text := range []string{"", "x"} { // cut off before it was written, and damaged
+		if err := errors.Join(os.Remove(first.PEMFile), os.WriteFile(first.PEMFile+".x", []byte(text), 0o400), os.Rename(first.PEMFile+".x", first.PEMFile)); err != nil {
+			t.Fatal(err)
+		}
+		whole := ensure(t, a, "n@localhost")
+		if b, err := os.ReadFile(first.PEMFile); err != nil || !strings.Contains(string(b), "PRIVATE KEY") || whole.Serial == first.Serial {
+			t.Errorf("a certificate without key was kept: %v", err)
+		}
+	}
+	before := ensure(t, a, "n@localhost")
+	at.set(before.RenewAt())
+	if late := ensure(t, a, "n@localhost"); late.Serial == before.Serial {
 		t.Error("an old certificate was kept")
 	}
 }
@@ -214,6 +224,22 @@ func TestAuthority_HostsAndNames(t *testing.T) {
 	}
 }
 
+// Root issues a certificate beside a daemon that runs as another user, who must be able to renew it.
+func TestAuthority_FoldersBelongToTheDaemon(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	a := authority(t, tlsdist.Options{})
+	if err := os.Chown(a.Dir(), 12345, 54321); err != nil {
+		t.Fatal(err)
+	}
+	c := ensure(t, a, "n@localhost")
+	if uid, gid := owner(t, filepath.Dir(c.PEMFile)); uid != 12345 || gid != 54321 {
+		t.Errorf("owner of the folder = %d:%d", uid, gid)
+	}
+}
+
 func TestAuthority_GivesFilesToTheOwner(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -233,6 +259,12 @@ func TestAuthority_GivesFilesToTheOwner(t *testing.T) {
 	}
 	if uid, gid := owner(t, c.PEMFile); uid != 12345 || gid != 54321 {
 		t.Errorf("owner after a renewal = %d:%d", uid, gid)
+	}
+	if _, err := a.Ensure(name, &tlsdist.Owner{UID: 12346, GID: 54321}); err != nil { // the app runs as another user now
+		t.Fatal(err)
+	}
+	if uid, _ := owner(t, c.PEMFile); uid != 12346 {
+		t.Errorf("owner after a change of the user = %d", uid)
 	}
 	if uid, _ := owner(t, filepath.Join(a.Dir(), "ca.key")); uid != 0 {
 		t.Errorf("owner of the authority's key = %d", uid)

@@ -25,6 +25,7 @@ import (
 
 const (
 	nodeFile     = "node.pem"
+	recordFile   = "node.crt"
 	previousFile = "previous.crt"
 	optFile      = "inet_tls.conf"
 )
@@ -69,7 +70,7 @@ func (a *Authority) Ensure(name node.Name, owner *Owner) (Certificate, error) {
 	var c Certificate
 	err := a.locked(func() error {
 		old, err := a.find(name)
-		if err == nil && a.now().Before(old.RenewAt()) && a.ours(name) {
+		if err == nil && a.now().Before(old.RenewAt()) && a.whole(name) && ownedBy(old.PEMFile, owner) {
 			c = old
 			return a.writeOptions(old, owner)
 		}
@@ -82,10 +83,17 @@ func (a *Authority) Ensure(name node.Name, owner *Owner) (Certificate, error) {
 	return c, nil
 }
 
-// ours tells whether the present certificate of a node was made with the present key.
-func (a *Authority) ours(name node.Name) bool {
-	certs, err := readCertificates(filepath.Join(a.nodeDir(name), nodeFile))
-	return err == nil && certs[0].CheckSignatureFrom(a.cert) == nil
+// whole tells whether the certificate on record was made with the present key, and is the one that the node has.
+func (a *Authority) whole(name node.Name) bool {
+	record, err := readCertificates(filepath.Join(a.nodeDir(name), recordFile))
+	if err != nil || record[0].CheckSignatureFrom(a.cert) != nil {
+		return false
+	}
+	given, err := readCertificates(filepath.Join(a.nodeDir(name), nodeFile))
+	if errors.Is(err, fs.ErrPermission) {
+		return true // it belongs to another user
+	}
+	return err == nil && given[0].Equal(record[0])
 }
 
 func (a *Authority) nodeDir(name node.Name) string {
@@ -123,18 +131,33 @@ func (a *Authority) issue(name node.Name, owner *Owner) (Certificate, error) {
 		return Certificate{}, err
 	}
 	dir := a.nodeDir(name)
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(dir, 0o755); err == nil {
+		// When root makes it, the daemon's user must be able to renew what is in it.
+		if o := ownerOf(a.dir); o != nil && os.Geteuid() == 0 {
+			err = os.Chown(dir, o.UID, o.GID)
+		}
+		if err != nil {
+			return Certificate{}, err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
 		return Certificate{}, err
 	}
 	file := filepath.Join(dir, nodeFile)
 	if owner == nil {
 		owner = ownerOf(file)
 	}
-	// The one that is replaced goes on record first, so that there is no moment in which it is refused.
-	if old, err := readCertificates(file); err == nil {
+	if owner != nil && owner.UID != os.Geteuid() && os.Geteuid() != 0 {
+		return Certificate{}, fmt.Errorf("only root can give files to user %d: %w", owner.UID, fs.ErrPermission)
+	}
+	// Both certificates are on record before they change places, so that there is no moment in which one is refused.
+	record := filepath.Join(dir, recordFile)
+	if old, err := readCertificates(record); err == nil {
 		if err := writeFile(filepath.Join(dir, previousFile), pemBlock(pemCertificate, old[0].Raw), 0o444, nil); err != nil {
 			return Certificate{}, err
 		}
+	}
+	if err := writeFile(record, pemBlock(pemCertificate, der), 0o444, nil); err != nil {
+		return Certificate{}, err
 	}
 	if err := a.writeOptions(a.describe(name, nil), owner); err != nil {
 		return Certificate{}, err
@@ -243,7 +266,7 @@ func (a *Authority) Export(name node.Name, dir, where string) error {
 func (a *Authority) Find(name node.Name) (Certificate, error) { return a.find(name) }
 
 func (a *Authority) find(name node.Name) (Certificate, error) {
-	certs, err := readCertificates(filepath.Join(a.nodeDir(name), nodeFile))
+	certs, err := readCertificates(filepath.Join(a.nodeDir(name), recordFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return Certificate{}, fmt.Errorf("tlsdist: %w: %q", ErrUnknownNode, name.String())
 	}
@@ -347,7 +370,7 @@ func (a *Authority) Retire(name node.Name) error {
 // onRecord tells whether a certificate is the present or previous one of the node.
 func (a *Authority) onRecord(leaf *x509.Certificate, name node.Name) (bool, error) {
 	dir := a.nodeDir(name)
-	for _, f := range []string{nodeFile, previousFile} {
+	for _, f := range []string{recordFile, previousFile} {
 		certs, err := readCertificates(filepath.Join(dir, f))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

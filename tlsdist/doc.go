@@ -17,6 +17,7 @@
 //	ca.crt                     its certificate, for everybody
 //	lock                       held by whoever changes something; daemon and command line may do so at one time
 //	nodes/NAME/node.pem        certificate and key of a node in one file, so that both change in one step; 0400
+//	nodes/NAME/node.crt        the certificate on record
 //	nodes/NAME/previous.crt    the certificate before, which the BEAM may show until it has read the new one
 //	nodes/NAME/inet_tls.conf   the ssl_dist_optfile of the node
 //

@@ -57,6 +57,18 @@ func ownerOf(path string) *Owner {
 	return &Owner{UID: int(s.Uid), GID: int(s.Gid)}
 }
 
+// ownedBy tells whether a file belongs to owner (nil: to us), as far as that is ours to choose.
+func ownedBy(path string, owner *Owner) bool {
+	if os.Geteuid() != 0 {
+		return true
+	}
+	have := ownerOf(path)
+	if owner == nil || owner.UID == 0 {
+		return have == nil
+	}
+	return have != nil && have.UID == owner.UID
+}
+
 // maxFile bounds a file of certificates or options.
 const maxFile = 1 << 20
 

@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -44,10 +45,11 @@ func TestEncryption_RenewsAndTells(t *testing.T) {
 	}
 
 	// What cannot be read is told once, and is a problem until it can.
-	if err := os.Remove(before.PEMFile); err != nil {
+	record := filepath.Join(filepath.Dir(before.PEMFile), "node.crt")
+	if err := os.Remove(record); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(before.PEMFile, []byte("x"), 0o400); err != nil {
+	if err := os.WriteFile(record, []byte("x"), 0o444); err != nil {
 		t.Fatal(err)
 	}
 	events = nil
@@ -56,7 +58,7 @@ func TestEncryption_RenewsAndTells(t *testing.T) {
 	if len(events) != 1 || events[0].Type != api.EventCertificateProblem || events[0].Level != "error" {
 		t.Errorf("events: %+v", events)
 	}
-	if p := e.problems(); len(p) != 1 || !strings.Contains(p[0].What, "node.pem") || p[0].Since.IsZero() {
+	if p := e.problems(); len(p) != 1 || !strings.Contains(p[0].What, "node.crt") || p[0].Since.IsZero() {
 		t.Errorf("problems: %+v", p)
 	}
 	if err := a.Retire(name); err != nil {
