@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -99,6 +100,31 @@ func TestEndToEnd_OverTLS(t *testing.T) {
 			d.end(syscall.SIGTERM, exitOK)
 		})
 	}
+}
+
+// An option file as DeployEx writes it, for a certificate that has another host in it.
+func TestEndToEnd_OverTLSWithOptFile(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "erlang")
+	r.must("publish", r.app, sampletest.Build(t, "erlang", "0.1.0"))
+	f := foreignFiles(t, filepath.Join(r.dir, "given"), "somewhere.else.example.com")
+	key, err := os.ReadFile(filepath.Join("..", "..", "tlsdist", "testdata", "keys", "sec1.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, optFile := f.key+".plain", filepath.Join(r.dir, "inet_tls.conf")
+	options := `{certfile, "` + f.cert + `"}, {keyfile, "` + plain + `"}, {cacertfile, "` + f.ca + `"}, {verify, verify_peer}, {secure_renegotiate, true}`
+	text := "[{server, [" + options + "]}, {client, [" + options + ", {server_name_indication, disable}]}].\n"
+	if err := errors.Join(os.WriteFile(plain, key, 0o400), os.WriteFile(optFile, []byte(text), 0o400)); err != nil {
+		t.Fatal(err)
+	}
+	r.useTLS("{mode: files, optfile: " + optFile + "}")
+	d := r.run("--with-instances")
+	r.await("two instances over TLS", running(2, "0.1.0"))
+	if got := r.must("rpc", r.app, "init:get_argument(ssl_dist_optfile)."); !strings.Contains(got, optFile) {
+		t.Errorf("the instances use %q", got)
+	}
+	d.end(syscall.SIGTERM, exitOK)
 }
 
 // What docs/tls.md says about turning TLS on, and about a new authority: instances that cannot be reached any more are
