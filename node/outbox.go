@@ -14,7 +14,7 @@ const (
 	chunkBytes      = 64 << 10         // small packets are gathered in buffers of that size
 	spareChunks     = 2                // written buffers kept for reuse
 	directRounds    = 8                // writes that a sender does itself before the writer goroutine takes over
-	batchPatience   = time.Millisecond // a batch that takes longer holds nothing back
+	batchPatience   = time.Millisecond // for that long a batch holds back what is sent
 	hardOutboxTimes = 64
 )
 
@@ -54,7 +54,7 @@ type outbox struct {
 	rest    net.Buffers // what a direct write left over
 	writing bool        // somebody writes, or rest waits for the writer goroutine
 	batch   bool        // the reader is at work and flushes at the end
-	began   time.Time   // when batch was set
+	began   time.Time   // when batch was set, or something written in it since
 	lazy    bool        // all that is queued may wait a little
 	err     error
 	space   chan struct{} // closed when bytes falls below limit; nil when nobody waits
@@ -101,9 +101,12 @@ func (o *outbox) put(ctx context.Context, p packet, wait bool) error {
 	o.lazy = p.lazy && (first || o.lazy)
 	o.bytes += p.size
 	o.enqueue(p)
-	if o.batch && o.bytes < chunkBytes && time.Since(o.began) < batchPatience {
-		o.mu.Unlock()
-		return nil
+	if o.batch && o.bytes < chunkBytes {
+		if time.Since(o.began) < batchPatience {
+			o.mu.Unlock()
+			return nil
+		}
+		o.began = time.Now()
 	}
 	o.mu.Unlock()
 	o.flush()
