@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/process"
 	"github.com/beamkeeper/beamkeeper/internal/state"
 	"github.com/beamkeeper/beamkeeper/node"
 	"github.com/beamkeeper/beamkeeper/release"
@@ -140,7 +141,28 @@ func (s *System) problems() []api.Problem {
 	if s.cfg.Problems != nil {
 		list = s.cfg.Problems()
 	}
-	return append(list, s.strangers...)
+	for _, f := range s.strangers {
+		p, err := process.Adopt(f.Identity)
+		if err != nil {
+			continue // it has ended
+		}
+		p.Close()
+		list = append(list, s.stranger(f))
+	}
+	return list
+}
+
+// stranger says what is wrong with an instance that was started by a daemon of our name, and that we know nothing of.
+func (s *System) stranger(f process.Found) api.Problem {
+	p := api.Problem{Since: api.Time{Time: s.started.UTC()}}
+	if _, configured := s.specs[f.App]; configured {
+		p.What = fmt.Sprintf("OS process %d is instance %s of %s, which the state store does not know: it was lost, or another daemon has this node name; it is left alone", f.OSPID, f.Instance, f.App)
+		p.Remedy = fmt.Sprintf("give each daemon a node.name of its own; if no other daemon runs, end it: kill %d", f.OSPID)
+		return p
+	}
+	p.What = fmt.Sprintf("OS process %d is instance %s of %s, which the configuration does not have; it is left alone", f.OSPID, f.Instance, f.App)
+	p.Remedy = fmt.Sprintf("add the app to the configuration, or end it: kill %d", f.OSPID)
+	return p
 }
 
 // Nodes implements api.Control: those that are connected, and the nodes of instances that are not.

@@ -32,7 +32,7 @@ type System struct {
 	log     *slog.Logger
 	started time.Time
 
-	strangers []api.Problem // instances that run for nobody, seen at the start
+	strangers []process.Found // instances that run for nobody, seen at the start
 
 	dir   *directory
 	bus   *bus
@@ -140,11 +140,7 @@ func (s *System) prepareState() error {
 			}
 			switch _, configured := s.specs[rec.App]; {
 			case !ok || !configured:
-				s.strangers = append(s.strangers, api.Problem{
-					Since:  api.Time{Time: s.started.UTC()},
-					What:   fmt.Sprintf("OS process %d is instance %s of %s, which the configuration does not have; it is left alone", f.OSPID, f.Instance, f.App),
-					Remedy: fmt.Sprintf("add the app to the configuration, or end it: kill %d", f.OSPID),
-				})
+				s.strangers = append(s.strangers, f)
 			case rec.Process.OSPID == 0:
 				rec.Process, rec.Ready = f.Identity, false
 				if rec.StartedAt.IsZero() {
