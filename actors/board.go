@@ -29,7 +29,7 @@ type instanceView struct {
 	retry time.Time // in backoff: when it is started again
 	note  string    // what is wrong now, empty when nothing is
 
-	drained bool // is being stopped, and its applications have
+	drained bool // is being stopped, and holds no port any more
 }
 
 // change is the last that is known of an app's current.json.

@@ -74,7 +74,7 @@ func TestDeploy_RollsWithASurgeInstance(t *testing.T) {
 	w.run("shop", "1.0.0")
 	old := w.running("shop", "1.0.0", 2)
 
-	// At no moment are fewer than two running, nor more than three there.
+	// At no moment are fewer than two running, nor more than three there that are not on their way out.
 	stop, watched := make(chan struct{}), make(chan string, 1)
 	go func() {
 		for {
@@ -89,14 +89,18 @@ func TestDeploy_RollsWithASurgeInstance(t *testing.T) {
 				watched <- err.Error()
 				return
 			}
-			running := 0
+			running, staying := 0, 0
 			for _, i := range st.Apps[0].Instances {
-				if i.State == api.StateRunning {
+				switch i.State {
+				case api.StateRunning:
 					running++
+					staying++
+				case api.StateStarting:
+					staying++
 				}
 			}
-			if running < 2 || len(st.Apps[0].Instances) > 3 {
-				watched <- fmt.Sprintf("%d of %d running", running, len(st.Apps[0].Instances))
+			if running < 2 || staying > 3 {
+				watched <- fmt.Sprintf("%d of %d running", running, staying)
 				return
 			}
 			time.Sleep(100 * time.Microsecond)
@@ -125,8 +129,8 @@ func TestDeploy_RollsWithASurgeInstance(t *testing.T) {
 			t.Errorf("instance %d of the deployment is %+v", n, i)
 		}
 	}
-	if d.Instances[0].Steps[len(d.Instances[0].Steps)-1].EndedAt.After(d.Instances[1].Steps[0].StartedAt.Time) {
-		t.Error("the second began before the first had replaced its predecessor")
+	if d.Instances[0].Steps[len(d.Instances[0].Steps)-1].StartedAt.After(d.Instances[1].Steps[0].StartedAt.Time) {
+		t.Error("the second began before the first could replace its predecessor")
 	}
 }
 

@@ -47,7 +47,7 @@ type instance struct {
 	hold      time.Time // main work failed: none before then
 	rest      time.Time // attention failed: none before then
 	note      string
-	asked     *bool       // the stop under way: its node has taken init:stop
+	drained   *bool       // of the stop under way: the instance's ports are free
 	pending   *time.Timer // of the timer that ends a backoff
 }
 
@@ -107,7 +107,7 @@ func (a *instance) handle(message any) error {
 		}
 	case msgNode:
 		a.reconnect()
-	case msgAsked:
+	case msgDrained:
 		*m.stop = true
 	case msgLate:
 		if a.proc != nil && a.proc.Identity() == m.id && !a.rec.Ready && !a.rec.Leaving {
@@ -243,9 +243,7 @@ func (a *instance) show() {
 	switch {
 	case a.main.kind == workStop:
 		v.phase, v.state = phaseStarting, api.StateStopping
-		// A node goes down as the last of its applications, kernel, stops. What the emulator does after that, up to a
-		// second, holds no port.
-		v.drained = a.asked != nil && *a.asked && !a.sys.cfg.Cluster.Connected(a.peer)
+		v.drained = a.drained != nil && *a.drained
 	case a.rec.Failed && a.proc == nil:
 		v.phase, v.state = phaseFailed, api.StateFailed
 	case (a.rec.Stopped || a.rec.Leaving || a.sys.stoppingAll.Load()) && a.proc == nil:
@@ -293,7 +291,7 @@ func (a *instance) lost() {
 		a.sys.reg.drop(a.name, a.proc)
 		a.proc = nil
 	}
-	a.chain, a.asked = chain{}, nil
+	a.chain, a.drained = chain{}, nil
 }
 
 // failed deals with main work that could not be done.

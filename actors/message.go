@@ -57,8 +57,8 @@ type (
 		job   uint64
 		chain chain
 	}
-	// To an instance, from its stop job: its node has taken init:stop.
-	msgAsked struct{ stop *bool }
+	// To an instance, from its stop job: its node has taken init:stop, and its ports are free.
+	msgDrained struct{ stop *bool }
 	// To an instance: it has taken longer than it should to get ready.
 	msgLate struct{ id process.Identity }
 )

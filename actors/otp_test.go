@@ -334,6 +334,35 @@ func TestOTP_BrokenCurrent(t *testing.T) {
 	f.until("the event", func() bool { return len(f.eventsOf(api.EventReleaseMended)) == 1 })
 }
 
+// The next instance takes the slot of an old one as soon as that has let go of its ports, while the rest of that BEAM is
+// still on its way down.
+func TestOTP_ASlotIsUsedAsSoonAsItsPortsAreFree(t *testing.T) {
+	t.Parallel()
+	f := newField(t, launch.Erlang, func(a *AppSpec) { a.Replicas = 2 }).up()
+	f.publish("0.1.0")
+	f.running(f.app, "0.1.0", 2)
+	f.publish("0.2.0")
+	f.running(f.app, "0.2.0", 2)
+	f.until("its end", func() bool { return f.world.app(f.app).Deployment == nil })
+	all, err := f.sys.Deployments(t.Context(), f.app, 1)
+	if err != nil || len(all[0].Instances) != 2 {
+		t.Fatalf("deployment is %+v, %v", all, err)
+	}
+	first, second := all[0].Instances[0], all[0].Instances[1]
+	if second.Slot != 0 {
+		t.Errorf("the second has slot %d", second.Slot)
+	}
+	stopOld := first.Steps[len(first.Steps)-1]
+	if began := second.Steps[0].StartedAt; !began.Before(stopOld.EndedAt.Time) {
+		t.Errorf("the second began %v after the old one's end", began.Sub(stopOld.EndedAt.Time))
+	}
+	for _, i := range f.world.app(f.app).Instances {
+		if i.CrashRestarts != 0 {
+			t.Errorf("crashed: %+v", i)
+		}
+	}
+}
+
 // From current.json to ready takes little more than a boot does.
 func TestOTP_TimesOfADeployment(t *testing.T) {
 	t.Parallel()

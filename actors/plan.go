@@ -43,7 +43,7 @@ type observed struct {
 	restart  uint64
 	phase    phase
 	leaving  bool   // is being stopped for good; its slot is taken until it is gone or drained
-	drained  bool   // has stopped its applications: its ports are free, only the OS process has not ended yet
+	drained  bool   // holds no port any more: only the OS process has not ended yet
 	replaces string // the instance it was started to replace
 }
 
