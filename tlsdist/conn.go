@@ -18,7 +18,6 @@ type Conn struct {
 	up      atomic.Bool // the handshake is over
 	writing sync.Mutex  // held by Write, WriteNow, and until the wire is drained
 	drains  sync.WaitGroup
-	scratch []byte // of WriteNow
 }
 
 // Read reads, after the handshake. Errors: *PeerError when the peer is or was refused by either side.
@@ -64,15 +63,20 @@ func (c *Conn) WriteNow(b net.Buffers) (int, error) {
 
 // encrypt writes up to maxNow bytes in few records.
 func (c *Conn) encrypt(b net.Buffers) (n int, err error) {
+	var scratch *[]byte
 	for len(b) > 0 && n < maxNow {
 		part := b[0]
 		if len(part) < maxRecord && len(b) > 1 { // small ones share a record
-			c.scratch = c.scratch[:0]
-			for len(b) > 0 && len(c.scratch)+len(b[0]) <= maxRecord {
-				c.scratch = append(c.scratch, b[0]...)
+			if scratch == nil {
+				scratch = buffers.Get().(*[]byte)
+				defer releaseBuffer(scratch)
+			}
+			part = (*scratch)[:0]
+			for len(b) > 0 && len(part)+len(b[0]) <= maxRecord {
+				part = append(part, b[0]...)
 				b = b[1:]
 			}
-			part = c.scratch
+			*scratch = part
 		} else {
 			b = b[1:]
 		}

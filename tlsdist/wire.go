@@ -15,6 +15,16 @@ const maxNow = 64 << 10
 // maxRecord is the largest TLS record (RFC 8446, 5.1).
 const maxRecord = 16 << 10
 
+// buffers are what links write through, so that an idle one holds none.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, maxRecord+maxRecord/16); return &b }}
+
+func releaseBuffer(b *[]byte) {
+	if cap(*b) <= 2*maxNow {
+		*b = (*b)[:0]
+		buffers.Put(b)
+	}
+}
+
 // wire is the socket under a TLS connection. While it is corked, what TLS writes is kept, in order, for WriteNow.
 type wire struct {
 	net.Conn
@@ -22,8 +32,9 @@ type wire struct {
 
 	mu     sync.Mutex
 	corked bool
-	buf    []byte // corked records; those that TLS sends by itself, as for a key update, queue up as well
-	err    error  // of a drain
+	held   *[]byte // what buf is in; nil: none
+	buf    []byte  // corked records; those that TLS sends by itself, as for a key update, queue up as well
+	err    error   // of a drain
 }
 
 func newWire(conn net.Conn) *wire {
@@ -66,6 +77,20 @@ func (w *wire) cork() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.corked = true
+	if w.held == nil {
+		w.held = buffers.Get().(*[]byte)
+		w.buf = *w.held
+	}
+}
+
+// uncork opens the wire. w.mu is held, buf is empty.
+func (w *wire) uncork() {
+	w.corked = false
+	if w.held != nil {
+		*w.held = w.buf
+		releaseBuffer(w.held)
+	}
+	w.held, w.buf = nil, nil
 }
 
 // flush writes what the socket takes at once. When that is all, the wire is open again.
@@ -92,7 +117,7 @@ func (w *wire) flush() (all bool, err error) {
 		}
 		w.buf = append(w.buf[:0], w.buf[n:]...)
 	}
-	w.corked = false
+	w.uncork()
 	return true, nil
 }
 
@@ -101,17 +126,17 @@ func (w *wire) drain() {
 	for {
 		w.mu.Lock()
 		if len(w.buf) == 0 {
-			w.corked = false
+			w.uncork()
 			w.mu.Unlock()
 			return
 		}
 		b := w.buf
-		w.buf = nil
+		w.held, w.buf = nil, nil
 		w.mu.Unlock()
 		if _, err := w.Conn.Write(b); err != nil {
 			w.mu.Lock()
 			w.err = err
-			w.corked, w.buf = false, nil
+			w.uncork()
 			w.mu.Unlock()
 			return
 		}
