@@ -51,11 +51,14 @@ func (s stopping) run(ctx context.Context) error {
 		if !s.cluster.Connected(s.peer) {
 			return errors.New("not connected")
 		}
-		ctx, cancel := context.WithTimeout(ctx, initStopTimeout)
+		call, cancel := context.WithTimeout(ctx, min(initStopTimeout, s.timeout))
 		defer cancel()
-		_, err := s.cluster.Call(ctx, s.peer, "init", "stop")
-		if err == nil {
+		_, err := s.cluster.Call(call, s.peer, "init", "stop")
+		switch {
+		case err == nil:
 			s.asked()
+		case call.Err() != nil && ctx.Err() == nil:
+			return nil // it was sent: a busy node may still hear it
 		}
 		return err
 	}) || s.try(ctx, "sigterm", termTimeout, func(context.Context) error { return s.signal(syscall.SIGTERM) })
@@ -79,11 +82,12 @@ func (s stopping) try(ctx context.Context, name string, timeout time.Duration, d
 	}
 	begun := time.Now()
 	err := do(ctx)
+	rest := timeout - time.Since(begun)
 	if err != nil {
 		// The link may go down with the node before the answer is here.
-		timeout = min(timeout, 200*time.Millisecond)
+		rest = min(timeout, 200*time.Millisecond)
 	}
-	t := time.NewTimer(timeout)
+	t := time.NewTimer(rest)
 	defer t.Stop()
 	select {
 	case <-s.done:

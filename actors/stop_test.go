@@ -20,6 +20,7 @@ type patient struct {
 	initStop   time.Duration // from init:stop to its end; 0: never
 	term       time.Duration // from SIGTERM to its end; 0: never
 	callFails  error
+	callHangs  bool
 	unkillable bool
 
 	done chan struct{}
@@ -40,12 +41,16 @@ func (p *patient) end(after time.Duration) {
 func (p *patient) Connect(context.Context, node.Name) error { return nil }
 func (p *patient) Connected(node.Name) bool                 { return p.connected }
 
-func (p *patient) Call(_ context.Context, _ node.Name, mod, fun etf.Atom, _ ...etf.Term) (etf.Term, error) {
+func (p *patient) Call(ctx context.Context, _ node.Name, mod, fun etf.Atom, _ ...etf.Term) (etf.Term, error) {
 	if mod != "init" || fun != "stop" {
 		return nil, fmt.Errorf("unexpected call of %s:%s", mod, fun)
 	}
 	if p.callFails == nil || p.initStop > 0 {
 		p.end(p.initStop)
+	}
+	if p.callHangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	return etf.Atom("ok"), p.callFails
 }
@@ -63,6 +68,8 @@ func TestStopping(t *testing.T) {
 	}{
 		{"gracefully", patient{connected: true, initStop: 3 * time.Second}, []string{"init_stop"}, 3 * time.Second, true, false},
 		{"the answer is lost with the node", patient{connected: true, initStop: 100 * time.Millisecond, callFails: lost}, []string{"init_stop"}, 100 * time.Millisecond, false, false},
+		{"too busy to answer, but it has heard", patient{connected: true, initStop: 10 * time.Second, callHangs: true}, []string{"init_stop"}, 10 * time.Second, false, false},
+		{"hung", patient{connected: true, callHangs: true}, []string{"init_stop still running after 15s", "sigterm still running after 5s", "sigkill"}, 20 * time.Second, false, false},
 		{"deaf to init:stop", patient{connected: true, term: time.Second}, []string{"init_stop still running after 15s", "sigterm"}, 16 * time.Second, true, false},
 		{"not connected", patient{term: time.Second}, []string{"init_stop not connected", "sigterm"}, time.Second, false, false},
 		{"deaf to all", patient{connected: true}, []string{"init_stop still running after 15s", "sigterm still running after 5s", "sigkill"}, 20 * time.Second, true, false},
