@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/process"
 	"github.com/beamkeeper/beamkeeper/internal/sampletest"
 	"github.com/beamkeeper/beamkeeper/node/nodetest"
 )
@@ -100,6 +101,37 @@ func TestEndToEnd_OverTLS(t *testing.T) {
 			d.end(syscall.SIGTERM, exitOK)
 		})
 	}
+}
+
+// The key of an instance belongs to the user that the instance runs as.
+func TestEndToEnd_OverTLSAsAnotherUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root starts instances as another user")
+	}
+	r := newRig(t, "erlang")
+	if err := os.Chmod(r.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r.useTLS("{mode: own_ca}")
+	r.edit("    language: erlang", "    user: nobody\n    language: erlang")
+	r.must("publish", r.app, sampletest.Build(t, "erlang", "0.1.0"))
+	d := r.run("--with-instances")
+	a := r.await("two instances over TLS", running(2, "0.1.0"))
+	nobody, err := process.LookupAccount("nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range a.Instances {
+		st, err := os.Stat(r.certs()[i.Node].File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sys := st.Sys().(*syscall.Stat_t); sys.Uid != uint32(nobody.UID) || st.Mode().Perm() != 0o400 {
+			t.Errorf("the key of %s belongs to %d, mode %v", i.Name, sys.Uid, st.Mode())
+		}
+	}
+	d.end(syscall.SIGTERM, exitOK)
 }
 
 // An option file as DeployEx writes it, for a certificate that has another host in it.
