@@ -85,7 +85,7 @@ func (b *Observer) tree() etf.Term {
 		kept = append(kept, p)
 		here[p.pid] = true
 	}
-	names, used := map[etf.Pid]string{}, map[string]bool{}
+	names, used := map[etf.Pid]string{}, map[string]bool{string(b.opts.App): true}
 	for _, p := range kept {
 		name := pidText(p.pid)
 		switch {
@@ -98,7 +98,7 @@ func (b *Observer) tree() etf.Term {
 		case p.label != "":
 			name = p.label
 		}
-		if used[name] {
+		if used[name] && p.pid != b.master.Pid() {
 			name += " " + pidText(p.pid)
 		}
 		used[name] = true

@@ -111,7 +111,7 @@ func (b *Observer) actor(pid gen.PID) *proc {
 	}
 	pids, _ := b.sys.Ergo().ProcessList() // none when the actors have ended
 	for _, other := range pids {
-		if info, err := b.sys.Ergo().ProcessInfo(other); err == nil && info.Parent == pid {
+		if info, ok := b.ask(other); ok && info.Parent == pid {
 			p.module = "supervisor"
 			break
 		}
@@ -119,9 +119,17 @@ func (b *Observer) actor(pid gen.PID) *proc {
 	return p
 }
 
-func (b *Observer) describe(pid gen.PID) *proc {
+// ask gets the facts about an actor.
+func (b *Observer) ask(pid gen.PID) (info gen.ProcessInfo, ok bool) {
+	b.order.begin(b.sys.Ergo(), pid)
+	defer b.order.end()
 	info, err := b.sys.Ergo().ProcessInfo(pid)
-	if err != nil {
+	return info, err == nil
+}
+
+func (b *Observer) describe(pid gen.PID) *proc {
+	info, ok := b.ask(pid)
+	if !ok {
 		return nil
 	}
 	p := &proc{

@@ -75,6 +75,7 @@ type Observer struct {
 	services  []etf.Pid         // processes of the node itself
 	inspect   chan struct{}     // a token for each actor being asked
 	tables    tableBytes
+	order     order
 }
 
 // Register has n answer for itself and the actors of s, which must have been started with n and Options.Shield if peers

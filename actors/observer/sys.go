@@ -152,7 +152,10 @@ func (b *Observer) state(ctx context.Context, p *proc) (etf.Term, error) {
 	done := make(chan answer, 1)
 	go func() {
 		defer func() { <-b.inspect }()
+		b.order.begin(b.sys.Ergo(), p.actor.PID)
 		m, err := b.sys.Ergo().Inspect(p.actor.PID)
+		b.order.begun(b.sys.Ergo(), p.actor.PID)
+		b.order.end()
 		done <- answer{m, err}
 	}()
 	select {

@@ -124,9 +124,25 @@ func newWorld(t *testing.T, epmd int, change func(*Options)) *world {
 	if err := n.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sys.Ergo().SpawnRegister("office", newOffice, gen.ProcessOptions{}); err != nil {
+	top, err := sys.Ergo().SpawnRegister("office", newOffice, gen.ProcessOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // before the actors are stopped
+		n.Close() // nobody asks any more
+		w.obs.order.begin(sys.Ergo(), top)
+		defer w.obs.order.end()
+		// From the top, for a supervisor would start actors again that Ergo's Stop ends, and Ergo minds neither.
+		if err := sys.Ergo().SendExit(top, gen.TerminateReasonShutdown); err != nil {
+			t.Error(err)
+		}
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if pids, err := sys.Ergo().ProcessList(); err != nil || len(pids) == 0 {
+				return
+			}
+		}
+		t.Error("the actors do not end")
+	})
 	if epmd != 0 {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()

@@ -49,7 +49,7 @@ func controlListeners(cfg *config.Config) []observer.Listener {
 	return all
 }
 
-// stateTables are the records of the state store, {Key, #{<<"field">> => Value}}.
+// stateTables are the records of the state store, {Key, JSON}.
 func stateTables(store *state.Store) []observer.Table {
 	table := func(name etf.Atom, read func(*state.Tx, func(key string, record any)) error) observer.Table {
 		rows := func() []etf.Tuple {
@@ -119,47 +119,13 @@ func stateTables(store *state.Store) []observer.Table {
 	}
 }
 
-// recordTerm turns a record into what its JSON says.
+// recordTerm is the JSON of a record: the Table Viewer shows a binary as text, but what is inside a map as numbers.
 func recordTerm(record any) etf.Term {
 	b, err := json.Marshal(record)
 	if err != nil {
 		return etf.Binary(err.Error())
 	}
-	d := json.NewDecoder(strings.NewReader(string(b)))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return etf.Binary(b)
-	}
-	return jsonTerm(v)
-}
-
-func jsonTerm(v any) etf.Term {
-	switch v := v.(type) {
-	case nil:
-		return etf.Atom("undefined")
-	case json.Number:
-		if n, err := v.Int64(); err == nil {
-			return n
-		}
-		return etf.Binary(v)
-	case string:
-		return etf.Binary(v)
-	case []any:
-		l := make(etf.List, len(v))
-		for i, x := range v {
-			l[i] = jsonTerm(x)
-		}
-		return l
-	case map[string]any:
-		m := etf.Map{}
-		for k, x := range v {
-			m = append(m, etf.MapPair{Key: etf.Binary(k), Value: jsonTerm(x)})
-		}
-		slices.SortFunc(m, func(a, b etf.MapPair) int { return etf.Compare(a.Key, b.Key) })
-		return m
-	}
-	return v // a bool
+	return etf.Binary(b)
 }
 
 // isInstance tells whether a peer is an instance on this host.

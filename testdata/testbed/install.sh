@@ -44,6 +44,12 @@ need rebar3 rebar3
 if [ "$tier" = test ]; then
   otp_app mnesia erlang-mnesia
   otp_app os_mon erlang-os-mon
+  otp_app observer erlang-observer
+  otp_app wx erlang-wx
+  need Xvfb xvfb
+  need openbox openbox
+  need xdotool xdotool
+  need import imagemagick
   need mix elixir
   need gcc gcc libc6-dev
   need patchelf patchelf
