@@ -87,8 +87,8 @@ func (s *System) instanceStatus(rec state.Instance, now time.Time) api.Instance 
 		Ports: rec.Ports, Slot: rec.Slot, Readiness: v.chain.view(now), LastError: firstOf(v.note, rec.LastError),
 		CertificateExpiresAt: s.certificateExpires(peer),
 	}
-	if i.State == "" || i.State == api.StateRunning && i.OSPID == 0 {
-		i.State = api.StateStarting // its actor is about to begin, or to see that its OS process has ended
+	if i.State == "" || i.State == api.StateRunning && (i.OSPID == 0 || !rec.Ready) {
+		i.State = api.StateStarting // record and actor are read one after the other: one of them is ahead
 	}
 	if rec.Process.OSPID != 0 {
 		i.StartedAt = api.Time{Time: rec.StartedAt.UTC()}
