@@ -92,7 +92,9 @@ func TestBuild_Contracts(t *testing.T) {
 			func(s *Spec) { s.SSLOptions, s.Env = "-proto_dist inet_tls", []Var{{"ELIXIR_ERL_OPTIONS", "+S 2"}} }, mix + "/bin/shop", []string{"start"},
 			slices.Concat(inherited, []string{"RELEASE_COOKIE=c00kie", "RELEASE_NODE=shop-abc123", "ELIXIR_ERL_OPTIONS=+S 2 -proto_dist inet_tls"}), "shop-abc123@" + shortHost(t)},
 		{"elixir over TLS of its own", spec(Elixir, mix),
-			func(s *Spec) { s.SSLOptions, s.Env = "-proto_dist inet_tls", []Var{{"ELIXIR_ERL_OPTIONS", "-proto_dist x"}} }, mix + "/bin/shop", []string{"start"},
+			func(s *Spec) {
+				s.SSLOptions, s.Env = "-proto_dist inet_tls", []Var{{"ELIXIR_ERL_OPTIONS", "-proto_dist x"}}
+			}, mix + "/bin/shop", []string{"start"},
 			slices.Concat(inherited, []string{"RELEASE_COOKIE=c00kie", "RELEASE_NODE=shop-abc123", "ELIXIR_ERL_OPTIONS=-proto_dist x"}), "shop-abc123@" + shortHost(t)},
 		{"erlang", spec(Erlang, relx), nil, relx + "/bin/shop", []string{"foreground"},
 			slices.Concat(inherited, []string{"RELX_REPLACE_OS_VARS=true", "RELEASE_COOKIE=c00kie", "RELEASE_NODE=shop-abc123", "RELEASE_SSL_OPTIONS="}),
