@@ -107,6 +107,27 @@ func TestReadOnly_ShowsAndChangesNothing(t *testing.T) {
 	}
 }
 
+// The ends of logs that deployments and crashes carry are logs too.
+func TestReadOnly_KeepsLogsBack(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	failed := api.Deployment{ID: "d1", App: "sample", Outcome: api.DeploymentFailed, LogTail: []string{"password=hunter2"}}
+	f.deployments, f.app.Deployment = []api.Deployment{failed}, &failed
+	f.kept[0].Data = map[string]any{"log": []string{"password=hunter2"}, "signal": 9}
+	s := web.New(f, web.Options{})
+	for _, path := range []string{"/v1/status", "/v1/deployments", "/v1/deployments/d1", "/v1/events"} {
+		if w := do(s.ReadOnly(), "GET", "http://localhost"+path, ""); w.Code != 200 || strings.Contains(w.Body.String(), "hunter2") {
+			t.Errorf("read-only %s = %d %s", path, w.Code, w.Body)
+		}
+		if w := do(s.Handler(), "GET", "http://localhost"+path, ""); !strings.Contains(w.Body.String(), "hunter2") {
+			t.Errorf("%s = %d %s", path, w.Code, w.Body)
+		}
+	}
+	if w := do(s.ReadOnly(), "GET", "http://localhost/v1/events", ""); !strings.Contains(w.Body.String(), `"signal":9`) {
+		t.Errorf("events are %s", w.Body)
+	}
+}
+
 type wedged struct{ *fakeControl }
 
 func (wedged) Status(ctx context.Context) (api.Status, error) {

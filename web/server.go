@@ -62,7 +62,8 @@ func New(control api.Control, o Options) *Server {
 		s.hosts[h] = true
 	}
 	s.full = s.handler(false)
-	s.readOnly = s.handler(true)
+	shown := &Server{control: withoutLogs{control}, log: s.log, hosts: s.hosts, heartbeat: s.heartbeat, stopping: s.stopping}
+	s.readOnly = shown.handler(true)
 	return s
 }
 
@@ -70,7 +71,7 @@ func New(control api.Control, o Options) *Server {
 func (s *Server) Handler() http.Handler { return s.full }
 
 // ReadOnly is what may be shown to whoever reaches a TCP port: health, status, nodes, history, deployments and
-// events. The rest answers denied, until there are accounts to tell callers apart.
+// events, without what applications wrote. The rest answers denied, until there are accounts to tell callers apart.
 func (s *Server) ReadOnly() http.Handler { return s.readOnly }
 
 // Serve answers requests on ln with h until Close, and then returns nil. It closes ln.
