@@ -152,7 +152,11 @@ func (a *instance) begin() error {
 		return nil
 	}
 	p, err := process.Adopt(id)
-	if err != nil {
+	switch {
+	case err == nil:
+	case !errors.Is(err, process.ErrGone) && !errors.Is(err, process.ErrNotOurs):
+		return err // for want of file descriptors, say: that does not make the instance a dead one
+	default:
 		a.main = a.crash(id, process.Exit{Code: -1, At: time.Now()}, true)
 		return nil
 	}

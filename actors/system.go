@@ -207,9 +207,14 @@ func (s *System) sweep() error {
 			continue
 		}
 		p, err := process.Adopt(rec.Process)
-		if err == nil {
+		switch {
+		case err == nil:
 			errs = append(errs, s.endLate(rec, p))
 			p.Close()
+		case !errors.Is(err, process.ErrGone):
+			ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+			errs = append(errs, process.KillAll(ctx, rec.Process))
+			cancel()
 		}
 	}
 	return errors.Join(errs...)

@@ -17,6 +17,7 @@ import (
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/launch"
+	"github.com/beamkeeper/beamkeeper/internal/process"
 	"github.com/beamkeeper/beamkeeper/internal/state"
 	"github.com/beamkeeper/beamkeeper/node"
 	"github.com/beamkeeper/beamkeeper/release"
@@ -58,7 +59,12 @@ func newWorld(t *testing.T, apps ...AppSpec) *world {
 		Apps: apps, Cluster: w.cluster, Releases: w.shelf, LogDir: filepath.Join(w.dir, "log"),
 		BaseEnv: os.Environ(), Version: "test", Log: slog.New(out),
 	}
-	t.Cleanup(func() { w.down(true) })
+	t.Cleanup(func() {
+		w.down(true)
+		if left, err := process.Find(w.cluster.name.String()); err != nil || len(left) != 0 {
+			t.Errorf("left running: %+v, %v", left, err)
+		}
+	})
 	return w
 }
 
