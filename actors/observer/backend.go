@@ -29,6 +29,26 @@ func (b *Observer) handleBackend() {
 	b.node.HandleFunc(mod, "procs_info", 1, b.procsInfo)
 	b.node.HandleFunc(mod, "etop_collect", 1, b.etopCollect)
 	b.node.HandleFunc(mod, "fetch_stats", 2, b.fetchStats)
+	b.node.HandleFunc("dbg", "do_relay", 2, b.relay)
+	b.handle("dbg", "erlang_trace", 3, func([]etf.Term) (etf.Term, error) { return nil, refused("there is no Erlang code to trace here") })
+	// ttb, and Observer's traces with it, dies of any other refusal.
+	b.handle(mod, "ttb_init_node", 3, func([]etf.Term) (etf.Term, error) {
+		return nil, &node.CallError{Class: node.ClassThrow, Reason: etf.Tuple{etf.Atom("badrpc"), etf.Atom("nodedown")}}
+	})
+}
+
+// relay is dbg:do_relay(Parent, Relay), by which dbg and ttb begin on a node: they wait for its answer for ever. What they ask
+// for afterwards is undef, and they say that nothing is traced.
+func (b *Observer) relay(ctx context.Context, info node.CallInfo, args []etf.Term) (etf.Term, error) {
+	parent, err := collector(args)
+	if err != nil || info.Process == nil {
+		return nil, errBadarg
+	}
+	if err := info.Process.Send(ctx, node.ToPid(parent), etf.Tuple{etf.Atom("started"), info.Process.Pid()}); err != nil {
+		return nil, err
+	}
+	_, _ = info.Inbox.Next(ctx) // until it is told to end
+	return etf.Atom("ok"), nil
 }
 
 // sender is who a function's messages come from, its own process when it has one.

@@ -70,6 +70,18 @@ func TestProcesses_AreActors(t *testing.T) {
 	}, nil)
 }
 
+// Tracers are told no; they neither hang nor harm.
+func TestTrace_IsRefused(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b beam, w *world) {
+		b.want("not_allowed", `try erpc:call(K, dbg, erlang_trace, [all, true, []]) catch error:{exception, {R, _}, _} -> R end`)
+		b.want("refused", `case code:which(ttb) of
+			non_existing -> refused;
+			_ -> {ok, [K]} = ttb:tracer(K), {ok, [{all, [{matched, K, 0, _}]}]} = ttb:p(all, call), ttb:stop([nofetch]), refused end`)
+		b.want("pong", `net_adm:ping(K)`)
+	}, nil)
+}
+
 // A peer can look, not touch.
 func TestActors_AreShielded(t *testing.T) {
 	t.Parallel()
