@@ -1,6 +1,11 @@
 package observer
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/beamkeeper/beamkeeper/node"
@@ -169,4 +174,30 @@ func TestPrivate_KeepsPeersOut(t *testing.T) {
 		b.want("not_allowed", `try erpc:call(K, observer_backend, get_table, [self(), apps, ets]) catch error:{exception, {R, _}, _} -> R end`)
 		b.want("not_allowed", `try erpc:call(K, shell, start, []) catch error:{exception, {R, _}, _} -> R end`)
 	}, func(o *Options) { o.Private = func(peer node.Name) bool { return peer.Alive == "watcher" } })
+}
+
+// A C node asks rex in the way of ei_rpc.
+func TestErlCall_IsAnswered(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b beam, w *world) {
+		program := filepath.Join(strings.Trim(b.Eval(`case code:lib_dir(erl_interface) of {error, _} -> "none"; D -> D end.`), `"`), "bin", "erl_call")
+		if _, err := os.Stat(program); err != nil {
+			if program, err = exec.LookPath("erl_call"); err != nil {
+				t.Skip("no erl_call")
+			}
+		}
+		for call, want := range map[string]string{
+			"erlang node []":  "keeper@localhost",
+			"no_such f []":    "{badrpc, {'EXIT', {undef, [{no_such, f, [], []}]}}}",
+			"init stop []":    "{badrpc, {'EXIT', {{not_allowed, ",
+			"lists seq [1,2]": "{badrpc, {'EXIT', {undef, [{lists, seq, ",
+		} {
+			cmd := exec.CommandContext(t.Context(), program, "-h", "caller", "-c", cookie, "-sname", "keeper@localhost", "-a", call)
+			cmd.Env = b.OTP.Env("ERL_EPMD_PORT="+strconv.Itoa(w.epmd), "ERL_EPMD_ADDRESS=127.0.0.1", "HOME="+t.TempDir())
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.HasPrefix(string(out), want) {
+				t.Errorf("erl_call -a '%s' prints %s (%v), want %s", call, out, err, want)
+			}
+		}
+	}, nil)
 }
