@@ -53,6 +53,16 @@ func (e *HandshakeError) Error() string {
 // Unwrap gives the reason.
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
+// PeerNameError is ErrPeerName of a peer that we connected to, with the name that it has.
+type PeerNameError struct {
+	Name string // as it says; it need not be well-formed
+}
+
+func (e *PeerNameError) Error() string { return fmt.Sprintf("%v: %.256q", ErrPeerName, e.Name) }
+
+// Unwrap gives ErrPeerName.
+func (e *PeerNameError) Unwrap() error { return ErrPeerName }
+
 // DownError tells that the link to a peer is lost or could not be made. It satisfies
 // errors.Is(err, ErrNoConnection), whatever Err is.
 type DownError struct {

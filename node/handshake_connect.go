@@ -32,7 +32,7 @@ func (h *handshaker) connect(rw io.ReadWriter, peer Name, alive func() bool) (ha
 		return fail("challenge", err)
 	}
 	if challenge.name != peer.String() {
-		return fail("challenge", ErrPeerName)
+		return fail("challenge", &PeerNameError{Name: challenge.name})
 	}
 	theirs, err := checkPeerFlags(challenge.flags)
 	if err != nil {

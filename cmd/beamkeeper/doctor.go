@@ -59,13 +59,17 @@ func (d *doctor) fail(area, name, remedy, format string, args ...any) {
 
 func (c *cli) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "doctor [dist|source|host|APP]",
+		Use:   "doctor [dist [APP[/INSTANCE]|NAME@HOST]|source|host|APP]",
 		Short: "What is wrong, and how to mend it",
 		Long: "Looks at the configuration, the daemon, the Erlang distribution (dist), the bucket (source) and the machine (host),\n" +
-			"or at one app. Exit code 1 when something fails.",
-		Args: arguments("[dist|source|host|APP]"),
+			"or at one app. \"dist\" with an app, an instance or the name of any node connects to it step by step, under a throw-away\n" +
+			"name, and says what is in the way. Exit code 1 when something fails.",
+		Args: arguments("[dist|source|host|APP]", "[APP[/INSTANCE]|NAME@HOST]"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) > 0 {
+			switch {
+			case len(args) == 1 && args[0] == areaDist:
+				return c.completeTargets(cmd, nil, "")
+			case len(args) > 0:
 				return nil, noFiles
 			}
 			return append([]string{areaDist, areaSource, areaHost}, c.knownApps(cmd.Context())...), noFiles
@@ -73,11 +77,17 @@ func (c *cli) doctorCommand() *cobra.Command {
 	}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		what := ""
+		what, peer := "", ""
 		if len(args) > 0 {
 			what = args[0]
 		}
-		checks, err := c.examine(cmd.Context(), what)
+		if len(args) > 1 {
+			peer = args[1]
+			if what != areaDist {
+				return &api.Error{Code: api.CodeUsage, Message: fmt.Sprintf("%q is one argument too many: only dist takes a node", peer), Hint: "usage: " + cmd.UseLine()}
+			}
+		}
+		checks, err := c.examine(cmd.Context(), what, peer)
 		if err != nil {
 			return err
 		}
@@ -99,8 +109,8 @@ func (c *cli) doctorCommand() *cobra.Command {
 	return cmd
 }
 
-// examine makes the checks of an area, of an app, or all of them.
-func (c *cli) examine(ctx context.Context, what string) ([]check, error) {
+// examine makes the checks of an area, of an app, or all of them. peer is whom to connect to, with the area dist.
+func (c *cli) examine(ctx context.Context, what, peer string) ([]check, error) {
 	d := &doctor{cli: c, checks: []check{}}
 	d.checkConfig()
 	if d.cfg == nil {
@@ -111,6 +121,9 @@ func (c *cli) examine(ctx context.Context, what string) ([]check, error) {
 	d.checkDaemon(ctx)
 	if look, ok := areas[what]; ok {
 		look(ctx)
+		if peer != "" {
+			return d.checks, d.checkPeers(ctx, peer)
+		}
 		return d.checks, nil
 	}
 	if what != "" {

@@ -262,6 +262,7 @@ func (d *doctor) checkApps() {
 			}
 		}
 		d.checkPorts(a)
+		d.checkPortRange(a, portRangeFile, reservedPortsFile)
 		d.checkInstances(a.Name)
 	}
 }

@@ -68,6 +68,9 @@ func TestEndToEnd_OverTLS(t *testing.T) {
 			}
 
 			if language == "erlang" {
+				if out := r.must("doctor", "dist", r.app); !strings.Contains(out, b.Node+" tls: TLS 1.3") || !strings.Contains(out, "ok    dist    "+a.Node+" link: the peer is connected with "+r.node) {
+					t.Errorf("doctor dist %s:\n%s", r.app, out)
+				}
 				r.lookWithObserver()
 			}
 

@@ -44,7 +44,8 @@ type daemon struct {
 	state *state.Store
 	web   *web.Server
 
-	observer *observer.Observer
+	observer     *observer.Observer
+	registration *registration
 
 	serving sync.WaitGroup
 }
@@ -88,7 +89,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	d.tree, err = actors.Start(ctx, actors.Config{
 		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Source: source,
 		LogDir: cfg.MonitoredAppLogPath, BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
-		Ergo: d.ergo, Encryption: d.tls.instances, Problems: d.tls.problems,
+		Ergo: d.ergo, Encryption: d.tls.instances, Problems: d.problems,
 		Version: version, Log: log.With("part", "actors"),
 	})
 	if err != nil {
@@ -102,6 +103,11 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	d.serve(listeners, log, fail)
 	d.serving.Go(func() { d.tls.keepFresh(ctx, log.With("part", "tls"), d.tree.Emit) })
 	return d, nil
+}
+
+// problems are those of the daemon as a whole.
+func (d *daemon) problems() []api.Problem {
+	return append(d.tls.problems(), d.registration.problems()...)
 }
 
 // startError tells people about errors that they can mend.
@@ -140,6 +146,7 @@ func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(str
 	if err != nil {
 		return err
 	}
+	d.registration = &registration{node: d.node, name: name}
 	if d.erl, err = startErlangAPI(d.node, d.cfg, log); err != nil {
 		return err
 	}
@@ -173,7 +180,12 @@ type cookies struct {
 }
 
 func loadCookies(cfg *config.Config, getenv func(string) string) (cookies, error) {
-	sec, err := secrets.Load(secrets.Options{CookieFile: cfg.Node.CookieFile, Adapter: string(cfg.SecretsAdapter), Generated: cfg.CookiePath(), Getenv: getenv})
+	return readCookies(cfg, getenv, cfg.CookiePath())
+}
+
+// readCookies is loadCookies with another place for the generated cookie.
+func readCookies(cfg *config.Config, getenv func(string) string, generated string) (cookies, error) {
+	sec, err := secrets.Load(secrets.Options{CookieFile: cfg.Node.CookieFile, Adapter: string(cfg.SecretsAdapter), Generated: generated, Getenv: getenv})
 	if err != nil {
 		return cookies{}, err
 	}

@@ -36,6 +36,8 @@ var allowed = map[string][]string{
 	"internal/probe":   {"internal/process"},
 	"internal/applog":  {},
 	"internal/host":    {},
+
+	"internal/distcheck": {"etf", "node", "tlsdist"},
 }
 
 // owned lists the packages that only one part of the project may import.
