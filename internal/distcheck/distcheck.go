@@ -152,7 +152,7 @@ func (c *checker) mapper(ctx context.Context) bool {
 	defer cancel()
 	names, err := c.epmd.Names(ctx, c.peer.Host)
 	if err == nil {
-		return c.ok(StepEPMD, "the port mapper of %s answers and knows %d nodes", c.peer.Host, len(names))
+		return c.ok(StepEPMD, "the port mapper of %s answers; nodes registered: %d", c.peer.Host, len(names))
 	}
 	remedy := "start the node, which starts one, or: epmd -daemon (beamkeeper epmd); is it the same ERL_EPMD_PORT on both sides?"
 	switch {

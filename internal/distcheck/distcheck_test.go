@@ -79,6 +79,17 @@ func TestCheck_AllIsWell(t *testing.T) {
 	}
 }
 
+// OTP 23 is enough, but lacks what came later.
+func TestCheck_OldOTP(t *testing.T) {
+	t.Parallel()
+	otp := nodetest.Want(t, "23")[0]
+	port := nodetest.StartEPMD(t)
+	e := nodetest.StartErl(t, otp, "beam", cookie, port)
+	all := check(t, options(port), e.Name)
+	expect(t, all, distcheck.StepFlags, distcheck.Warn, "OTP 23: the peer lacks", "V4_NC (OTP 24)", "ALIAS (OTP 24)")
+	expect(t, all, distcheck.StepCookie, distcheck.OK)
+}
+
 // The link of the node that it is asked for stays as it is.
 func TestCheck_DisturbsNoLink(t *testing.T) {
 	t.Parallel()
@@ -138,6 +149,15 @@ func TestCheck_Cookie(t *testing.T) {
 func TestCheck_EPMD(t *testing.T) {
 	t.Parallel()
 	expect(t, check(t, options(nodetest.FreePort(t)), "beam@localhost"), distcheck.StepEPMD, distcheck.Fail, "no port mapper can be asked")
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	o := options(l.Addr().(*net.TCPAddr).Port)
+	o.Timeout = time.Second
+	expect(t, check(t, o, "beam@localhost"), distcheck.StepEPMD, distcheck.Fail, "no port mapper can be asked") // it accepts, and says nothing
 }
 
 // The port mapper names a port on which nobody is, as that of a frozen or moved node.
