@@ -62,6 +62,20 @@ func (b *board) instance(name string) (instanceView, bool) {
 	return v, ok
 }
 
+// ready lists the instances of an app that are ready, sorted.
+func (b *board) ready(app string) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []string
+	for name, v := range b.instances {
+		if v.app == app && v.phase == phaseReady && v.state == api.StateRunning {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 func (b *board) names() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -31,7 +31,8 @@ type AppSpec struct {
 	Strategy  Strategy
 	Stop      time.Duration // how long init:stop may take; 0: 15 s
 	CrashLoop CrashLoop
-	Keep      int // old releases kept on disk; 0: 3, negative: none
+	Mesh      bool // ready instances are connected to each other
+	Keep      int  // old releases kept on disk; 0: 3, negative: none
 }
 
 // Readiness says when an instance is ready.

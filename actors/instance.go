@@ -261,6 +261,7 @@ func (a *instance) show() {
 	}
 	if a.sys.board.show(a.name, v) {
 		a.sys.send(managerActor(a.spec.Name), msgWake{})
+		a.sys.wakeMesh(a.spec.Name)
 	}
 }
 
@@ -332,6 +333,7 @@ func (a *instance) forget() {
 	a.sys.board.ended(string(a.self))
 	a.sys.reg.forget(a.name)
 	a.sys.send(managerActor(a.spec.Name), msgWake{})
+	a.sys.wakeMesh(a.spec.Name)
 }
 
 // exited is told of the end of an OS process.

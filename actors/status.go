@@ -85,7 +85,7 @@ func (s *System) instanceStatus(rec state.Instance, now time.Time) api.Instance 
 		OTPConnected:  rec.Process.OSPID != 0 && s.cfg.Cluster.Connected(peer),
 		CrashRestarts: rec.CrashRestarts, ForcedRestarts: rec.ForcedRestarts, LastDeployment: rec.Kind,
 		Ports: rec.Ports, Slot: rec.Slot, Readiness: v.chain.view(now), LastError: firstOf(v.note, rec.LastError),
-		CertificateExpiresAt: s.certificateExpires(peer),
+		CertificateExpiresAt: s.certificateExpires(peer), Sees: s.siblings(rec.App, rec.Name),
 	}
 	if i.State == "" || i.State == api.StateRunning && (i.OSPID == 0 || !rec.Ready) {
 		i.State = api.StateStarting // record and actor are read one after the other: one of them is ahead

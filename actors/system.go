@@ -32,7 +32,8 @@ type System struct {
 	log     *slog.Logger
 	started time.Time
 
-	strangers []process.Found // instances that run for nobody, seen at the start
+	meshes    map[string]*mesh // of the apps that are one
+	strangers []process.Found  // instances that run for nobody, seen at the start
 
 	dir   *directory
 	bus   *bus
@@ -61,7 +62,7 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 		return nil, err
 	}
 	s := &System{
-		cfg: cfg, specs: make(map[string]AppSpec), log: cfg.Log, started: time.Now(),
+		cfg: cfg, specs: make(map[string]AppSpec), meshes: make(map[string]*mesh), log: cfg.Log, started: time.Now(),
 		dir: newDirectory(), board: newBoard(), rootEnded: make(chan struct{}, 1), rootKept: make(chan struct{}),
 	}
 	if s.log == nil {
@@ -69,6 +70,9 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 	}
 	for _, a := range cfg.Apps {
 		s.specs[a.Name] = a.withDefaults()
+		if a.Mesh {
+			s.meshes[a.Name] = newMesh(s, a.Name)
+		}
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.reg = newRegistry(func(instance string, id process.Identity) { s.send(instanceActor(instance), msgExit{id}) })
@@ -96,6 +100,9 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 		defer close(s.rootKept)
 		s.keepRoot()
 	}()
+	for _, m := range s.meshes {
+		s.jobs.Go(func() { m.run(s.ctx) })
+	}
 	if cfg.Source.Bucket != nil {
 		s.watch = release.NewWatcher(release.WatcherConfig{Source: cfg.Source, Log: s.log, Changed: func(c release.Change) {
 			s.board.putChange(c)
@@ -386,6 +393,7 @@ func (s *System) nodeEvent(e node.NodeEvent) {
 	}
 	s.emit(ev)
 	s.send(instanceActor(e.Peer.Alive), msgNode{})
+	s.wakeMesh(v.app)
 }
 
 // editInstance changes an instance's record. f returns false to leave it as it is.

@@ -30,6 +30,7 @@ func appSpec(a config.App) actors.AppSpec {
 		},
 		Strategy:  actors.Strategy{MaxParallel: a.Strategy.MaxParallel, MaxUnavailable: a.Strategy.MaxUnavailable},
 		Stop:      a.Stop.Timeout,
+		Mesh:      a.Cluster == "mesh",
 		CrashLoop: actors.CrashLoop{Limit: a.CrashLoop.Limit, Window: a.CrashLoop.Window},
 	}
 	for _, p := range a.ReplicaPorts {

@@ -136,7 +136,7 @@ func fingerprint(s api.Status) string {
 			fmt.Fprint(&b, a.Deployment.ID, a.Deployment.Outcome)
 		}
 		for _, i := range a.Instances {
-			fmt.Fprint(&b, i.Name, i.State, i.Version, i.OSPID, i.OTPConnected, i.CrashRestarts, i.ForcedRestarts, i.LastError)
+			fmt.Fprint(&b, i.Name, i.State, i.Version, i.OSPID, i.OTPConnected, i.CrashRestarts, i.ForcedRestarts, i.LastError, i.Sees)
 			for _, st := range i.Readiness {
 				fmt.Fprint(&b, st.Name, st.State, st.Detail)
 			}
@@ -237,6 +237,9 @@ func remarks(i api.Instance) string {
 	} else if i.State == api.StateRunning {
 		parts = append(parts, "not connected")
 	}
+	if i.Sees != nil && i.State == api.StateRunning {
+		parts = append(parts, siblings(i.Sees))
+	}
 	if i.CrashRestarts > 0 {
 		parts = append(parts, plural(i.CrashRestarts, "crash restart"))
 	}
@@ -255,6 +258,18 @@ func remarks(i api.Instance) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// siblings says which siblings an instance of a mesh sees; of many, how many.
+func siblings(sees []string) string {
+	const most = 4
+	switch n := len(sees); {
+	case n == 0:
+		return "sees no sibling"
+	case n > most:
+		return fmt.Sprintf("sees %d siblings", n)
+	}
+	return "sees " + strings.Join(sees, " ")
 }
 
 // waitingStep is the first step of the readiness chain that has not passed, with its age.

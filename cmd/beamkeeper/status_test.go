@@ -58,6 +58,22 @@ func TestSummary_TellsWhatRunsFromWhatIsWanted(t *testing.T) {
 	}
 }
 
+func TestRemarks_SayWhichSiblingsAreSeen(t *testing.T) {
+	t.Parallel()
+	for want, sees := range map[string][]string{
+		"OTP 25": nil, "OTP 25, sees no sibling": {}, "OTP 25, sees shop-bbbbbb shop-cccccc": {"shop-bbbbbb", "shop-cccccc"},
+		"OTP 25, sees 5 siblings": {"a", "b", "c", "d", "e"},
+	} {
+		i := api.Instance{State: api.StateRunning, OTPConnected: true, OTPRelease: "25", Sees: sees}
+		if got := remarks(i); got != want {
+			t.Errorf("remarks are %q, want %q", got, want)
+		}
+		if i.State = api.StateStopping; strings.Contains(remarks(i), "sees") {
+			t.Errorf("of a stopping one: %q", remarks(i))
+		}
+	}
+}
+
 func TestWatchStatus_ShowsChangesUntilInterrupted(t *testing.T) {
 	t.Parallel()
 	f := newFakeControl()

@@ -95,6 +95,8 @@ type Instance struct {
 	RetryAt        Time           `json:"retry_at"` // in backoff: when it is started again
 
 	CertificateExpiresAt Time `json:"certificate_expires_at,omitzero"` // of its distribution over TLS; absent without
+
+	Sees []string `json:"sees,omitzero"` // siblings that it is connected to; absent when the app is no mesh, or it was not asked yet
 }
 
 // Step is one link of the readiness chain: process, node, application, probe.

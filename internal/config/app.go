@@ -27,7 +27,7 @@ type App struct {
 	HotUpgrade HotUpgrade `yaml:"hot_upgrade" later:"hot upgrades come with a later version; every deployment is a full one" doc:"Upgrades without a restart."`
 	Hooks      Hooks      `yaml:"hooks" later:"hooks come with a later version" doc:"Programs run around a deployment. Each is a list of program and arguments; no shell is involved."`
 	Limits     Limits     `yaml:"limits" later:"resource limits come with a later version" doc:"Limits of each instance."`
-	Cluster    string     `yaml:"cluster" default:"none" enum:"none|mesh" later:"meshes come with a later version" doc:"mesh: each ready instance is asked to connect to its siblings."`
+	Cluster    string     `yaml:"cluster" default:"none" enum:"none|mesh" doc:"mesh: ready instances are connected to each other, again after a restart or a partition, and the status shows which siblings each sees. none: the daemon connects no instance to another."`
 }
 
 // Language is the start contract of an app's release.
