@@ -92,6 +92,11 @@ func TestOTP_Mesh(t *testing.T) {
 	f.meshed("while one is not ready", second)
 	f.until("its failure", func() bool {
 		app := f.world.app(f.app)
+		for _, i := range app.Instances {
+			if got := f.nodes(i); i.Version == "0.3.0-sick" && strings.Contains(got, "@") {
+				t.Fatalf("%s is not ready and connected to %s", i.Name, got)
+			}
+		}
 		return len(app.Instances) == 3 && app.Deployment != nil && app.Deployment.Outcome == api.DeploymentFailed
 	})
 	f.meshed("after a failed deployment", second)
