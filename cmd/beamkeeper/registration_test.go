@@ -30,7 +30,7 @@ func TestRegistration_TellsOfATwin(t *testing.T) {
 		t.Helper()
 		for end := time.Now().Add(60 * time.Second); len(r.problems()) != count; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("%s: problems are %+v", what, r.problems())
+				t.Fatalf("%s: problems are %+v, registered: %v; the BEAM said:\n%s", what, r.problems(), n.Registered(t.Context()), twin.Output())
 			}
 		}
 	}
