@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +40,7 @@ func newField(t *testing.T, lang launch.Language, edit ...func(*AppSpec)) *field
 	nodetest.WantAny(t)
 	f := &field{world: &world{t: t, dir: t.TempDir()}, app: sampletest.AppName(string(lang)), lang: lang}
 	f.epmd = nodetest.NewEPMD(t)
-	f.ports = freePorts(t)
+	f.ports = nodetest.FreePorts(t, 4)
 	spec := AppSpec{
 		Name: f.app, Language: lang, Replicas: 1, Cookie: "field-cookie", Poll: 100 * time.Millisecond,
 		Ports:     []launch.Port{{Key: "PORT", Base: f.ports}},
@@ -66,30 +65,6 @@ func newField(t *testing.T, lang launch.Language, edit ...func(*AppSpec)) *field
 	}
 	t.Cleanup(func() { f.down(true) })
 	return f
-}
-
-var nextPorts atomic.Int32
-
-// freePorts finds the first of four ports in a row that nobody listens on, below those that the kernel hands out.
-func freePorts(t *testing.T) int {
-	t.Helper()
-	for range 200 {
-		base := 12000 + (os.Getpid()*32+int(nextPorts.Add(4)))%16000
-		var held []net.Listener
-		for port := base; port < base+4; port++ {
-			if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-				held = append(held, l)
-			}
-		}
-		for _, l := range held {
-			l.Close()
-		}
-		if len(held) == 4 {
-			return base
-		}
-	}
-	t.Fatal("no four free ports in a row")
-	return 0
 }
 
 func (f *field) up() *field {

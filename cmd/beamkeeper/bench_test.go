@@ -37,7 +37,7 @@ type benchHost struct {
 
 func newBenchHost(b *testing.B, binary string, replicas, maxParallel int) *benchHost {
 	b.Helper()
-	h := &benchHost{tb: b, dir: b.TempDir(), binary: binary, port: 24000, epmd: nodetest.StartEPMD(b), replicas: replicas}
+	h := &benchHost{tb: b, dir: b.TempDir(), binary: binary, port: nodetest.FreePorts(b, replicas+1), epmd: nodetest.StartEPMD(b), replicas: replicas}
 	config := fmt.Sprintf(`
 account_name: local
 release_adapter: local
@@ -178,8 +178,8 @@ func bareBoot(b *testing.B, tarball string) time.Duration {
 		b.Fatalf("tar: %v\n%s", err, out)
 	}
 	var times []time.Duration
-	for i := range 3 {
-		port := 24900 + i
+	for range 3 {
+		port := nodetest.FreePort(b)
 		cmd := exec.Command(filepath.Join(dir, "bin", "sample"), "foreground")
 		cmd.Env = append(os.Environ(), "RELX_REPLACE_OS_VARS=true", "RELEASE_NODE=bare", "RELEASE_COOKIE=bare", "RELEASE_SSL_OPTIONS=",
 			"PORT="+strconv.Itoa(port), "ERL_EPMD_PORT="+strconv.Itoa(epmd), "ERL_EPMD_ADDRESS=127.0.0.1")

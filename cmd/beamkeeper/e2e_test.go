@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -82,34 +81,9 @@ func newRig(t *testing.T, language string) *rig {
 	short, _, _ := strings.Cut(host, ".")
 	r.node = alive + "@" + short
 	t.Cleanup(r.cleanUp)
-	r.must("init", "--app", r.app, "--language", language, "--port", strconv.Itoa(freePorts(t, 4)))
+	r.must("init", "--app", r.app, "--language", language, "--port", strconv.Itoa(nodetest.FreePorts(t, 4)))
 	r.edit("name: beamkeeper\n", "name: "+alive+"\n")
 	return r
-}
-
-// freePorts returns the first of n ports in a row that are free.
-func freePorts(t *testing.T, n int) int {
-	t.Helper()
-	for range 100 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		base := ln.Addr().(*net.TCPAddr).Port
-		_ = ln.Close()
-		free := base+n < 65536
-		for p := base; free && p < base+n; p++ {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
-			if free = err == nil; free {
-				_ = l.Close()
-			}
-		}
-		if free {
-			return base
-		}
-	}
-	t.Fatal("no free ports")
-	return 0
 }
 
 // cleanUp ends whatever instances the test left.

@@ -79,17 +79,6 @@ func (e *EPMD) Stop() {
 	e.cmd = nil
 }
 
-// FreePort gives a TCP port on 127.0.0.1 that nobody listens on.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 func epmdProgram(t testing.TB) string {
 	t.Helper()
 	if bin, err := exec.LookPath("epmd"); err == nil {
