@@ -183,6 +183,9 @@ func TestErlCall_IsAnswered(t *testing.T) {
 		program := filepath.Join(strings.Trim(b.Eval(`case code:lib_dir(erl_interface) of {error, _} -> "none"; D -> D end.`), `"`), "bin", "erl_call")
 		if _, err := os.Stat(program); err != nil {
 			if program, err = exec.LookPath("erl_call"); err != nil {
+				if os.Getenv("REQUIRE_OTP") == "1" {
+					t.Fatal("no erl_call; the package erlang-base has it")
+				}
 				t.Skip("no erl_call")
 			}
 		}
