@@ -40,8 +40,9 @@ type funcKey struct {
 }
 
 type funcTable struct {
-	mu    sync.RWMutex
-	funcs map[funcKey]Func
+	mu      sync.RWMutex
+	funcs   map[funcKey]Func
+	refused map[funcKey]etf.Atom // spawns
 }
 
 // HandleFunc has f answer rpc, erpc and spawns of mod:fun/arity, in a goroutine per call. The most specific handler wins;
@@ -59,6 +60,28 @@ func (n *Node) HandleFunc(mod, fun etf.Atom, arity int, f Func) {
 		t.funcs = map[funcKey]Func{}
 	}
 	t.funcs[funcKey{mod, fun, arity}] = f
+}
+
+// RefuseSpawn has spawns of mod:fun/arity fail in the peer, where erlang:spawn_link/4 and its like raise the error reason.
+// Without it they give a pid, whose process ends with undef: those who wait for what it sends, and not for its end, hang.
+func (n *Node) RefuseSpawn(mod, fun etf.Atom, arity int, reason etf.Atom) {
+	t := &n.funcs
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.refused == nil {
+		t.refused = map[funcKey]etf.Atom{}
+	}
+	t.refused[funcKey{mod, fun, arity}] = reason
+}
+
+// refusal is the reason of RefuseSpawn, empty for functions that may be spawned.
+func (t *funcTable) refusal(mod, fun etf.Atom, arity int) etf.Atom {
+	if mod == "erpc" {
+		return "" // what nearly all requests are for
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.refused[funcKey{mod, fun, arity}]
 }
 
 // Handles tells whether mod:fun/arity has a handler: erlang:function_exported/3 of this node.

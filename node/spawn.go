@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/beamkeeper/beamkeeper/etf"
 )
@@ -49,6 +50,11 @@ func (m *control) spawnRequest(token bool) error {
 		}
 	case int(l.calls.Load()) >= n.config.MaxCalls:
 		return refuse("system_limit")
+	default:
+		if reason := n.funcs.refusal(mod, fun, len(list)); reason != "" {
+			n.config.Log.Warn("spawn refused", "function", fmt.Sprintf("%s:%s/%d", mod, fun, arity), "peer", l.peer.String())
+			return refuse(reason)
+		}
 	}
 
 	call := &call{link: l, info: CallInfo{Peer: l.peer, Caller: from, GroupLeader: leader, Module: mod, Function: fun}, args: list}

@@ -29,26 +29,13 @@ func (b *Observer) handleBackend() {
 	b.node.HandleFunc(mod, "procs_info", 1, b.procsInfo)
 	b.node.HandleFunc(mod, "etop_collect", 1, b.etopCollect)
 	b.node.HandleFunc(mod, "fetch_stats", 2, b.fetchStats)
-	b.node.HandleFunc("dbg", "do_relay", 2, b.relay)
-	b.handle("dbg", "erlang_trace", 3, func([]etf.Term) (etf.Term, error) { return nil, refused("there is no Erlang code to trace here") })
-	// ttb, and Observer's traces with it, dies of any other refusal.
-	b.handle(mod, "ttb_init_node", 3, func([]etf.Term) (etf.Term, error) {
-		return nil, &node.CallError{Class: node.ClassThrow, Reason: etf.Tuple{etf.Atom("badrpc"), etf.Atom("nodedown")}}
-	})
-}
-
-// relay is dbg:do_relay(Parent, Relay), by which dbg and ttb begin on a node: they wait for its answer for ever. What they ask
-// for afterwards is undef, and they say that nothing is traced.
-func (b *Observer) relay(ctx context.Context, info node.CallInfo, args []etf.Term) (etf.Term, error) {
-	parent, err := collector(args)
-	if err != nil || info.Process == nil {
-		return nil, errBadarg
+	// By do_relay dbg and ttb begin on a node, and they wait for what it sends for ever. This refusal they tell their user.
+	for _, arity := range []int{2, 3} { // OTP 25 and earlier, later ones
+		b.node.RefuseSpawn("dbg", "do_relay", arity, "not_allowed")
 	}
-	if err := info.Process.Send(ctx, node.ToPid(parent), etf.Tuple{etf.Atom("started"), info.Process.Pid()}); err != nil {
-		return nil, err
+	for _, arity := range []int{3, 4} {
+		b.handle("dbg", "erlang_trace", arity, func([]etf.Term) (etf.Term, error) { return nil, refused("there is no Erlang code to trace here") })
 	}
-	_, _ = info.Inbox.Next(ctx) // until it is told to end
-	return etf.Atom("ok"), nil
 }
 
 // sender is who a function's messages come from, its own process when it has one.

@@ -80,9 +80,12 @@ func TestTrace_IsRefused(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, b beam, w *world) {
 		b.want("not_allowed", `try erpc:call(K, dbg, erlang_trace, [all, true, []]) catch error:{exception, {R, _}, _} -> R end`)
+		b.want("not_allowed", `{ok, _} = dbg:tracer(), {error, {R, _}} = dbg:n(K), dbg:stop(), R`)
+		b.want("not_allowed", `{error, {R, _}} = dbg:tracer(K, process, {fun(_, X) -> X end, x}), dbg:stop(), R`)
 		b.want("refused", `case code:which(ttb) of
 			non_existing -> refused;
-			_ -> {ok, [K]} = ttb:tracer(K), {ok, [{all, [{matched, K, 0, _}]}]} = ttb:p(all, call), ttb:stop([nofetch]), refused end`)
+			_ -> {ok, []} = ttb:tracer(K), {error, no_match} = ttb:p(all, call), ttb:stop([nofetch]), refused end`)
+		b.want("[]", `process_info(whereis(net_kernel), message_queue_len), [M || M <- [dbg, ttb], whereis(M) =/= undefined]`)
 		b.want("pong", `net_adm:ping(K)`)
 	}, nil)
 }

@@ -172,7 +172,7 @@ func (b beam) want(want, format string, args ...any) {
 
 // each runs f with a BEAM of each OTP.
 func each(t *testing.T, f func(t *testing.T, b beam, w *world), change func(*Options)) {
-	for _, otp := range nodetest.Want(t, "25", "27") {
+	for _, otp := range nodetest.Want(t, "25", "27", "29") {
 		t.Run("OTP"+otp.Release, func(t *testing.T) {
 			t.Parallel()
 			epmd := nodetest.StartEPMD(t)
