@@ -53,6 +53,7 @@ if [ "$tier" = test ]; then
   need mix elixir
   need gcc gcc libc6-dev
   need patchelf patchelf
+  need /usr/sbin/visudo sudo
   need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 fi
 
@@ -82,10 +83,12 @@ fi
 
 if [ "$tier" = test ]; then
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/beamkeeper
-  for otp in 23:bullseye 27:trixie 29:forky; do
-    release=${otp%:*} suite=${otp#*:}
-    [ -e "$cache/otp-$release/.complete" ] && continue
-    echo "Unpacking OTP $release into $cache/otp-$release (once)"
-    "$here/otp.sh" "$suite" "$cache/otp-$release"
-  done
+  unpack() { # unpack RELEASE SUITE [window]
+    [ -e "$cache/otp-$1/.complete" ] && { [ -z "${3:-}" ] || [ -e "$cache/otp-$1/.$3" ]; } && return
+    echo "Unpacking OTP $1 into $cache/otp-$1 (once)"
+    "$here/otp.sh" "$2" "$cache/otp-$1" ${3:-}
+  }
+  unpack 23 bullseye
+  unpack 27 trixie window
+  unpack 29 forky
 fi

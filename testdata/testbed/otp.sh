@@ -1,22 +1,29 @@
 #!/bin/sh
-# otp.sh SUITE DEST: put the Erlang/OTP, Elixir and rebar3 of a Debian suite into the folder DEST.
+# otp.sh SUITE DEST [window]: put the Erlang/OTP, Elixir and rebar3 of a Debian suite into the folder DEST.
 #
 # bullseye has OTP 23, trixie 27, forky 29. The packages are downloaded and checked by apt with lists of its own,
 # unpacked, and patched to run on this host with the C library that came with them. Nothing outside DEST changes and
 # no root is needed. DEST cannot be moved afterwards. DEST/bin goes first on PATH. A .complete file marks success.
+#
+# With "window" its wx can open windows: wxWidgets comes from the suite, GTK from this host (with erlang-wx), and the
+# browser engine, which wxWidgets is linked to and Observer does not use, is an empty stand-in. A .window file marks
+# success. A DEST that is complete otherwise is kept and added to.
 set -eu
 
-[ $# -eq 2 ] || { echo "usage: otp.sh SUITE DEST" >&2; exit 2; }
+[ $# -eq 2 ] || [ "$*" = "$1 $2 window" ] || { echo "usage: otp.sh SUITE DEST [window]" >&2; exit 2; }
 suite=$1
+window=${3:-}
 mkdir -p "$2"
 dest=$(cd "$2" && pwd)
-for tool in apt-get dpkg-deb patchelf; do
-  command -v $tool >/dev/null 2>&1 || { echo "otp.sh: $tool is missing" >&2; exit 1; }
+for tool in apt-get dpkg-deb patchelf ${window:+gcc nm}; do
+  command -v "$tool" >/dev/null 2>&1 || { echo "otp.sh: $tool is missing" >&2; exit 1; }
 done
 
 exec 9>"$dest.lock"
 flock 9
-[ -e "$dest/.complete" ] && exit 0
+if [ -e "$dest/.complete" ]; then
+  [ -n "$window" ] && [ ! -e "$dest/.window" ] || exit 0
+fi
 
 # the mirror that the system itself uses
 mirror=${MIRROR:-$(grep -hoE '^(deb|URIs:) .*' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
@@ -24,7 +31,8 @@ mirror=${MIRROR:-$(grep -hoE '^(deb|URIs:) .*' /etc/apt/sources.list /etc/apt/so
 [ -n "$mirror" ] || { echo "otp.sh: no Debian mirror in /etc/apt; set MIRROR" >&2; exit 1; }
 
 stage=$dest.stage
-rm -rf "$stage" "$dest"
+rm -rf "$stage"
+[ -e "$dest/.complete" ] || rm -rf "$dest"
 mkdir -p "$dest" "$stage/lists/partial" "$stage/cache/archives/partial" "$stage/etc/preferences.d" "$stage/etc/apt.conf.d"
 trap 'rm -rf "$stage"' EXIT
 : >"$stage/status"
@@ -41,40 +49,66 @@ C
 export APT_CONFIG="$stage/apt.conf"
 apt-get -qq update
 
-applications=
-for a in base dev crypto ssl public-key asn1 inets runtime-tools tools syntax-tools parsetools xmerl eunit mnesia os-mon; do
-  applications="$applications erlang-$a"
-done
-# of the whole closure only OTP, Elixir, rebar3 and the shared libraries they load
-rebar3=rebar3
-apt-get -qq --simulate install rebar3 >/dev/null 2>&1 || rebar3= # bullseye has none
-# shellcheck disable=SC2086
-wanted=$(apt-get -qq -y --simulate install $applications elixir $rebar3 | awk '/^Inst /{print $2}' |
-  grep -E '^(erlang-|elixir$|rebar3$|libc6$|libgcc-s1$|libstdc\+\+6$|libssl|libcrypt1$|zlib1g$|libtinfo6$|libncurses|libsystemd0$|libsctp|liblzma|libzstd|liblz4|libcap2$|libgcrypt|libgpg-error|openssl-provider|libkrb5|libcom-err2$)')
-# shellcheck disable=SC2086
-(cd "$stage/cache/archives" && apt-get -qq download $wanted)
-for d in "$stage"/cache/archives/*.deb; do dpkg-deb -x "$d" "$dest"; done
-
 erlang=$dest/usr/lib/erlang
-loader=$dest/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
-[ -e "$loader" ] || loader=$dest/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
-rpath=$dest/usr/lib/x86_64-linux-gnu:$dest/lib/x86_64-linux-gnu
-for f in "$erlang"/erts-*/bin/* "$erlang"/bin/* "$erlang"/lib/*/bin/* "$erlang"/lib/*/priv/bin/* "$erlang"/lib/*/priv/lib/*.so; do
-  [ -f "$f" ] && [ ! -L "$f" ] || continue
-  head -c 4 "$f" | grep -q ELF || continue
-  case $f in
-  *.so) patchelf --force-rpath --set-rpath "$rpath" "$f" ;;
-  *) patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$rpath" "$f" ;;
-  esac
-done
-for f in "$erlang"/bin/erl "$erlang"/bin/start "$erlang"/bin/start_erl "$erlang"/erts-*/bin/erl "$erlang"/erts-*/bin/start "$erlang"/erts-*/bin/start_erl; do
-  [ -f "$f" ] && sed -i "s|\"/usr/lib/erlang\"|\"$erlang\"|; s|=/usr/lib/erlang\$|=$erlang|" "$f"
-done
+libraries=$dest/usr/lib/x86_64-linux-gnu
+rpath=$libraries:$dest/lib/x86_64-linux-gnu
 
-mkdir -p "$dest/bin"
-for c in erl erlc escript erl_call; do ln -sf "$erlang/bin/$c" "$dest/bin/$c"; done
-ln -sf "$erlang"/erts-*/bin/epmd "$dest/bin/epmd"
-for c in elixir elixirc iex mix; do ln -sf "$dest/usr/lib/elixir/bin/$c" "$dest/bin/$c"; done
-[ -z "$rebar3" ] || ln -sf "$dest/usr/bin/rebar3" "$dest/bin/rebar3"
-PATH="$dest/bin:$PATH" "$dest/bin/erl" -noshell -eval 'halt().'
-touch "$dest/.complete"
+unpack() { # unpack PACKAGE...
+  (cd "$stage/cache/archives" && apt-get -qq download "$@")
+  for d in "$stage"/cache/archives/*.deb; do dpkg-deb -x "$d" "$dest"; done
+  rm "$stage"/cache/archives/*.deb
+}
+
+base() {
+  applications=
+  for a in base dev crypto ssl public-key asn1 inets runtime-tools tools syntax-tools parsetools xmerl eunit mnesia os-mon; do
+    applications="$applications erlang-$a"
+  done
+  # of the whole closure only OTP, Elixir, rebar3 and the shared libraries they load
+  rebar3=rebar3
+  apt-get -qq --simulate install rebar3 >/dev/null 2>&1 || rebar3= # bullseye has none
+  # shellcheck disable=SC2086
+  wanted=$(apt-get -qq -y --simulate install $applications elixir $rebar3 | awk '/^Inst /{print $2}' |
+    grep -E '^(erlang-|elixir$|rebar3$|libc6$|libgcc-s1$|libstdc\+\+6$|libssl|libcrypt1$|zlib1g$|libtinfo6$|libncurses|libsystemd0$|libsctp|liblzma|libzstd|liblz4|libcap2$|libgcrypt|libgpg-error|openssl-provider|libkrb5|libcom-err2$)')
+  # shellcheck disable=SC2086
+  unpack $wanted
+
+  loader=$libraries/ld-linux-x86-64.so.2
+  [ -e "$loader" ] || loader=$dest/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
+  for f in "$erlang"/erts-*/bin/* "$erlang"/bin/* "$erlang"/lib/*/bin/* "$erlang"/lib/*/priv/bin/* "$erlang"/lib/*/priv/lib/*.so; do
+    [ -f "$f" ] && [ ! -L "$f" ] || continue
+    head -c 4 "$f" | grep -q ELF || continue
+    case $f in
+    *.so) patchelf --force-rpath --set-rpath "$rpath" "$f" ;;
+    *) patchelf --set-interpreter "$loader" --force-rpath --set-rpath "$rpath" "$f" ;;
+    esac
+  done
+  for f in "$erlang"/bin/erl "$erlang"/bin/start "$erlang"/bin/start_erl "$erlang"/erts-*/bin/erl "$erlang"/erts-*/bin/start "$erlang"/erts-*/bin/start_erl; do
+    [ -f "$f" ] && sed -i "s|\"/usr/lib/erlang\"|\"$erlang\"|; s|=/usr/lib/erlang\$|=$erlang|" "$f"
+  done
+
+  mkdir -p "$dest/bin"
+  for c in erl erlc escript erl_call; do ln -sf "$erlang/bin/$c" "$dest/bin/$c"; done
+  ln -sf "$erlang"/erts-*/bin/epmd "$dest/bin/epmd"
+  for c in elixir elixirc iex mix; do ln -sf "$dest/usr/lib/elixir/bin/$c" "$dest/bin/$c"; done
+  [ -z "$rebar3" ] || ln -sf "$dest/usr/bin/rebar3" "$dest/bin/rebar3"
+  PATH="$dest/bin:$PATH" "$dest/bin/erl" -noshell -eval 'halt().'
+  touch "$dest/.complete"
+}
+
+stand_in() { # stand_in LIBRARY PREFIX: an empty library with the functions of that prefix that webview needs
+  nm -D --undefined-only "$libraries/libwx_gtk3u_webview-3.2.so.0" | awk -v p="^$2_" '$2 ~ p {print "void " $2 "(void) {}"}' >"$stage/$1.c"
+  gcc -shared -nostdlib -fPIC -Wl,-soname,"$1" -o "$libraries/$1" "$stage/$1.c"
+}
+
+window() {
+  unpack erlang-wx erlang-observer erlang-et libwxbase3.2-1t64 libwxgtk3.2-1t64 libwxgtk-gl3.2-1t64 libwxgtk-webview3.2-1t64
+  stand_in libwebkit2gtk-4.1.so.0 webkit
+  stand_in libjavascriptcoregtk-4.1.so.0 jsc
+  for f in "$erlang"/lib/wx-*/priv/*.so; do patchelf --force-rpath --set-rpath "$rpath" "$f"; done
+  PATH="$dest/bin:$PATH" "$dest/bin/erl" -noshell -eval '{module, _} = code:ensure_loaded(observer_wx), {module, _} = code:ensure_loaded(wx), halt().'
+  touch "$dest/.window"
+}
+
+[ -e "$dest/.complete" ] || base
+[ -z "$window" ] || window
