@@ -33,6 +33,7 @@ type AppSpec struct {
 	CrashLoop CrashLoop
 	Mesh      bool // ready instances are connected to each other
 	Keep      int  // old releases kept on disk; 0: 3, negative: none
+	Limits    Limits
 }
 
 // Readiness says when an instance is ready.
@@ -109,7 +110,8 @@ type Config struct {
 	// actors. Nil: one of their own that peers do not see.
 	Ergo *bridge.System
 
-	Encryption Encryption // nil: instances speak plain TCP
+	Encryption  Encryption  // nil: instances speak plain TCP
+	Confinement Confinement // nil: instances stay in the daemon's cgroup, without limits
 
 	Problems func() []api.Problem // of the daemon as a whole, shown in the status; nil: none
 }

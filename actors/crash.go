@@ -66,6 +66,10 @@ func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id pro
 	if away {
 		why = "ended while the daemon was down"
 	}
+	oom := s.oomKills(rec.Name)
+	if oom > 0 {
+		why += ", killed for want of memory"
+	}
 	if slogan != "" {
 		why += ": " + short(slogan)
 	}
@@ -75,6 +79,7 @@ func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id pro
 		s.log.Warn("left over from a crash", "app", rec.App, "instance", rec.Name, "err", err)
 	}
 	cancel()
+	s.leavePlace(ctx, rec.App, rec.Name)
 	counted := false
 	now, ok, err := s.editInstance(rec.Name, func(r *state.Instance) bool {
 		if r.Process != id {
@@ -102,6 +107,9 @@ func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id pro
 	}
 	if slogan != "" {
 		data["slogan"] = slogan
+	}
+	if oom > 0 {
+		data["oom_kills"] = oom
 	}
 	next := "starting it again at once"
 	switch {

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"maps"
 	"sync"
 
 	"ergo.services/ergo/gen"
@@ -53,6 +54,13 @@ func (d *directory) pid(name gen.Atom) (pid gen.PID, ok bool) {
 	defer d.mu.Unlock()
 	pid, ok = d.there[name]
 	return pid, ok
+}
+
+// all gives the actors that can be sent to.
+func (d *directory) all() map[gen.Atom]gen.PID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.there)
 }
 
 // empty says whether no actor exists.

@@ -84,6 +84,9 @@ func (a *instance) Init(args ...any) error {
 func (a *instance) Terminate(error) { a.sys.dir.leave(a.self, a.PID()) }
 
 func (a *instance) HandleMessage(_ gen.PID, message any) error {
+	if answered(message) {
+		return nil
+	}
 	return a.sys.guard(a.self, func() error { return a.handle(message) })
 }
 
@@ -164,6 +167,7 @@ func (a *instance) begin() error {
 	a.proc = p
 	a.chain.pass(time.Now(), "adopted")
 	a.sys.log.Info("instance adopted", "app", a.spec.Name, "instance", a.name, "os_pid", id.OSPID)
+	a.confine()
 	return nil
 }
 

@@ -67,6 +67,9 @@ func (m *manager) Terminate(error) {
 }
 
 func (m *manager) HandleMessage(_ gen.PID, message any) error {
+	if answered(message) {
+		return nil
+	}
 	return m.sys.guard(m.self, func() error { return m.handle(message) })
 }
 

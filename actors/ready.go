@@ -348,6 +348,7 @@ func (a *instance) passed(otp string) error {
 		Message: fmt.Sprintf("%s is ready after %d ms", a.name, took.Milliseconds()),
 		Data:    map[string]any{"ready_after_ms": took.Milliseconds(), "otp_release": otp},
 	})
+	a.confine() // what it has started meanwhile, an epmd perhaps
 	return nil
 }
 

@@ -100,6 +100,7 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 		s.reg.drop(rec.Name, p)
 		return started{}, fmt.Errorf("note the OS process: %w", err)
 	}
+	s.place(ctx, now, spec.Limits)
 	s.emit(api.Event{
 		Type: api.EventInstanceStarted, App: rec.App, Instance: rec.Name, Version: rec.Version, Deployment: rec.Deployment,
 		Message: fmt.Sprintf("%s started, OS pid %d", rec.Name, p.Identity().OSPID),

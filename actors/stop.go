@@ -142,6 +142,7 @@ func (a *instance) stop() work {
 		if err := w.run(ctx); err != nil {
 			return err
 		}
+		s.leavePlace(ctx, rec.App, rec.Name)
 		now, ok, err := s.editInstance(rec.Name, func(r *state.Instance) bool {
 			if r.Process != p.Identity() {
 				return false
@@ -210,8 +211,9 @@ type cleaned struct{}
 func (a *instance) cleanup() work {
 	ctx, cancel := context.WithCancel(a.ctx)
 	s, rec, peer := a.sys, a.rec, a.peer
-	id := s.job(ctx, a.self, func(context.Context) any {
+	id := s.job(ctx, a.self, func(ctx context.Context) any {
 		s.cfg.Cluster.Disconnect(peer)
+		s.leavePlace(ctx, rec.App, rec.Name)
 		if err := s.retire(peer); err != nil {
 			return err
 		}

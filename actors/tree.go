@@ -89,6 +89,9 @@ func (v *supervisor) HandleChildStart(_ gen.Atom, pid gen.PID) error {
 func (v *supervisor) HandleChildTerminate(gen.Atom, gen.PID, error) error { return nil }
 
 func (v *supervisor) HandleMessage(_ gen.PID, message any) error {
+	if answered(message) {
+		return nil
+	}
 	return v.sys.guard(v.name, func() error {
 		switch m := message.(type) {
 		case msgBegin:
@@ -134,6 +137,9 @@ func (e *events) Init(...any) error {
 func (e *events) Terminate(error) { e.sys.dir.leave(eventsActor, e.PID()) }
 
 func (e *events) HandleMessage(_ gen.PID, message any) error {
+	if answered(message) {
+		return nil
+	}
 	return e.sys.guard(eventsActor, func() error {
 		switch message.(type) {
 		case msgBegin:
@@ -164,6 +170,9 @@ func (r *releases) Init(...any) error {
 func (r *releases) Terminate(error) { r.sys.dir.leave(releasesActor, r.PID()) }
 
 func (r *releases) HandleMessage(_ gen.PID, message any) error {
+	if answered(message) {
+		return nil
+	}
 	return r.sys.guard(releasesActor, func() error {
 		switch message.(type) {
 		case msgBegin:
