@@ -34,8 +34,20 @@ func (r *AtomRefs) At(i int) Atom { return r.atoms[i].(Atom) }
 
 // AtomCacheIn is the receiving half of a link's atom cache. The zero value is ready.
 // Headers must be read in the order in which they came.
+// It grows with the slots that the peer uses.
 type AtomCacheIn struct {
-	slots [cacheSlots]Term // boxed Atoms
+	groups [cacheSlots / cacheGroup]*[cacheGroup]Term // boxed Atoms
+}
+
+// cacheGroup is how many slots are made at one time. A link mostly uses some dozen, all over the cache.
+const cacheGroup = 16
+
+// at gives what is in a slot, nil when it is empty.
+func (c *AtomCacheIn) at(slot int) Term {
+	if g := c.groups[slot/cacheGroup]; g != nil {
+		return g[slot%cacheGroup]
+	}
+	return nil
 }
 
 // ReadHeader reads a distribution header from its count of references on (what follows 131,68, or the two identifiers of
@@ -86,7 +98,7 @@ func (c *AtomCacheIn) ReadHeader(b []byte, refs *AtomRefs) (rest []byte, err err
 			}
 			p += length
 		}
-		atom := c.slots[slot]
+		atom := c.at(slot)
 		if atom == nil {
 			return fail(p, malformed("slot %d is empty", slot))
 		}
@@ -96,13 +108,17 @@ func (c *AtomCacheIn) ReadHeader(b []byte, refs *AtomRefs) (rest []byte, err err
 }
 
 func (c *AtomCacheIn) store(slot int, name []byte) bool {
-	if old, ok := c.slots[slot].(Atom); ok && string(old) == string(name) {
+	if old, ok := c.at(slot).(Atom); ok && string(old) == string(name) {
 		return true
 	}
 	if !validAtom(name) {
 		return false
 	}
-	c.slots[slot] = Atom(name)
+	g := &c.groups[slot/cacheGroup]
+	if *g == nil {
+		*g = new([cacheGroup]Term)
+	}
+	(*g)[slot%cacheGroup] = Atom(name)
 	return true
 }
 

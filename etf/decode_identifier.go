@@ -57,6 +57,9 @@ func (d *Decoder) atom(b []byte, p int) (Term, int) {
 	if end < 0 || boxed != nil {
 		return boxed, end
 	}
+	if d.atoms == nil {
+		d.atoms = new(atomTable)
+	}
 	t, ok := d.atoms.intern(name)
 	if !ok {
 		return d.fail(p, b[p], malformed("%.40q is not an atom", name))

@@ -17,7 +17,7 @@ type Decoder struct {
 	limits Limits
 	chunk  int // the least size of a chunk of slabs
 	refs   *AtomRefs
-	atoms  atomTable
+	atoms  *atomTable // nil until the first atom
 	slabs  slabs
 	seen   []keySlot // scratch of uniqueKeys
 	err    error
@@ -45,6 +45,9 @@ func Decode(b []byte) (Term, error) {
 
 // SetAtomRefs gives the atoms that ATOM_CACHE_REF stands for in the terms to come; nil for none. refs is not copied.
 func (d *Decoder) SetAtomRefs(refs *AtomRefs) { d.refs = refs }
+// Release gives up the memory that is kept for terms to come. The next one makes it anew.
+func (d *Decoder) Release() { d.atoms, d.slabs, d.seen = nil, slabs{}, nil }
+
 
 // Decode reads one term from b, which starts with 131 and holds nothing else. Errors: *SyntaxError.
 func (d *Decoder) Decode(b []byte) (Term, error) {

@@ -39,10 +39,15 @@ type Config struct {
 	NetTickTime      time.Duration // a peer silent for that long is down; default 60 s; ticks go out four times as often
 	HandshakeTimeout time.Duration // for the whole of dialing or accepting; default 7 s, as net_setuptime
 
+	// Limits on what a peer can make this node do or keep; docs/limits.md has all of them. 0 is the default.
+
 	MaxMessageBytes int // largest message received, fragments put together; default 256 MiB
 	MaxFragments    int // messages of one link that may be in fragments at one time; default 256
-	OutboxBytes     int // senders to a peer wait above that; default 1 MiB; up to 64 times as much closes the link
-	MaxCalls        int // inbound rpc calls of one link running at one time; default 4096
+	OutboxBytes     int // senders to a peer wait above that; default 1 MiB
+	MaxOutboxBytes  int // what waits for a peer, answers that cannot wait included; more closes the link; default 64 MiB
+	MaxLinks        int // links at one time; more peers are refused; default 4096
+	MaxCalls        int // inbound calls and spawned functions of one link running at one time; default 4096; of all links: four times as many
+	MaxWatches      int // links and monitors that a peer has on processes of this node; more closes the link; default 100,000
 
 	Log *slog.Logger // nil: slog.DiscardHandler
 }
@@ -68,7 +73,10 @@ const (
 	DefaultMaxMessageBytes  = 256 << 20
 	DefaultMaxFragments     = 256
 	DefaultOutboxBytes      = 1 << 20
+	DefaultMaxOutboxBytes   = 64 << 20
+	DefaultMaxLinks         = 4096
 	DefaultMaxCalls         = 4096
+	DefaultMaxWatches       = 100_000
 )
 
 // Validate checks the fields and fills in defaults.
@@ -84,6 +92,7 @@ func (c *Config) Validate() error {
 	}
 	for name, v := range map[string]int{
 		"MaxMessageBytes": c.MaxMessageBytes, "MaxFragments": c.MaxFragments, "OutboxBytes": c.OutboxBytes, "MaxCalls": c.MaxCalls,
+		"MaxOutboxBytes": c.MaxOutboxBytes, "MaxLinks": c.MaxLinks, "MaxWatches": c.MaxWatches,
 		"NetTickTime": int(c.NetTickTime), "HandshakeTimeout": int(c.HandshakeTimeout),
 	} {
 		if v < 0 {
@@ -97,7 +106,13 @@ func (c *Config) Validate() error {
 	setDefault(&c.MaxMessageBytes, DefaultMaxMessageBytes)
 	setDefault(&c.MaxFragments, DefaultMaxFragments)
 	setDefault(&c.OutboxBytes, DefaultOutboxBytes)
+	setDefault(&c.MaxOutboxBytes, max(DefaultMaxOutboxBytes, c.OutboxBytes))
+	setDefault(&c.MaxLinks, DefaultMaxLinks)
 	setDefault(&c.MaxCalls, DefaultMaxCalls)
+	setDefault(&c.MaxWatches, DefaultMaxWatches)
+	if c.MaxOutboxBytes < c.OutboxBytes {
+		return fmt.Errorf("node: config: MaxOutboxBytes %d is less than OutboxBytes %d", c.MaxOutboxBytes, c.OutboxBytes)
+	}
 	if _, _, err := net.SplitHostPort(c.EPMDAddr); err != nil {
 		return fmt.Errorf("node: config: EPMDAddr: %w", err)
 	}

@@ -51,7 +51,7 @@ func (n *Node) newLink(conn net.Conn, res handshakeResult, inbound bool) *link {
 	}
 	l.ctx, l.cancel = context.WithCancel(n.ctx)
 	l.out = outbox{
-		limit: n.config.OutboxBytes, hard: hardOutboxTimes * n.config.OutboxBytes,
+		limit: n.config.OutboxBytes, hard: n.config.MaxOutboxBytes,
 		fragment: l.flags.Has(FlagDistHdrAtomCache | FlagFragments),
 		conn:     conn, direct: newDirectWriter(conn),
 		nextSeq: func() uint64 { return n.sequences.Add(1) },
@@ -101,6 +101,7 @@ func (n *Node) linkDown(l *link) {
 	n.mu.Lock()
 	if p := n.peers[l.peer]; p != nil && p.link == l {
 		p.link = nil
+		n.links--
 		n.tell(l.peer, p)
 	}
 	n.announce(NodeEvent{Peer: l.peer, Hidden: l.hidden(), Inbound: l.inbound, Creation: l.creation, Err: l.err, Time: time.Now()})

@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 )
 
 const (
 	acceptPause   = 100 * time.Millisecond // after a failed accept, such as for want of file descriptors
-	maxAccepting  = 128                    // inbound handshakes at one time
+	maxAccepting  = 128                    // inbound handshakes at one time; beyond, the oldest gives way
 	resolveOwnMax = 5 * time.Second
 )
 
@@ -83,8 +85,8 @@ func (n *Node) serveListener(l net.Listener) {
 		}
 		select {
 		case n.accepting <- struct{}{}:
-		default:
-			conn.Close() // too many strangers at once
+		default: // as many again have been told to end and have not yet
+			conn.Close()
 			continue
 		}
 		n.wg.Go(func() {
@@ -92,4 +94,30 @@ func (n *Node) serveListener(l net.Listener) {
 			n.acceptConn(conn)
 		})
 	}
+}
+
+// handshakes are the inbound ones under way, the oldest first. Whoever holds many open without going on cannot keep out
+// those who do: a new one takes the place of the oldest.
+type handshakes struct {
+	mu   sync.Mutex
+	line []*attempt
+}
+
+// enter notes an attempt and tells whether another one had to give way.
+func (h *handshakes) enter(a *attempt) (crowded bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.line = append(h.line, a)
+	if len(h.line) <= maxAccepting {
+		return false
+	}
+	h.line[0].cancel(ErrCrowded)
+	h.line = h.line[1:]
+	return true
+}
+
+func (h *handshakes) leave(a *attempt) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.line = slices.DeleteFunc(h.line, func(x *attempt) bool { return x == a })
 }

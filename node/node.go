@@ -34,7 +34,10 @@ type Node struct {
 	epmd      *EPMDClient
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
-	accepting chan struct{} // one token for each inbound handshake
+	accepting chan struct{} // one token for each goroutine that accepts
+	inbound   handshakes
+	warnings  gate         // of what strangers can cause as often as they like
+	calls     atomic.Int64 // functions running for all peers
 	events    eventQueue
 	client    *client  // Call and GenCall
 	io        *Process // group leader of what Call runs
@@ -49,6 +52,7 @@ type Node struct {
 	listeners []net.Listener // the first is the configured one
 	epmdReg   *registration
 	peers     map[Name]*peer
+	links     int // peers with a link
 
 	procs procTable
 	funcs funcTable
@@ -70,7 +74,7 @@ func newNode(c Config, creation uint32, seed [12]byte) (*Node, error) {
 	}
 	n := &Node{
 		config: c, self: c.Name.Atom(), creation: creation,
-		accepting: make(chan struct{}, maxAccepting),
+		accepting: make(chan struct{}, 2*maxAccepting),
 		peers:     map[Name]*peer{},
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())

@@ -10,12 +10,11 @@ import (
 )
 
 const (
-	fragmentBytes   = 64 << 10         // payload of a fragment, as OTP's
-	chunkBytes      = 64 << 10         // small packets are gathered in buffers of that size
-	spareChunks     = 2                // written buffers kept for reuse
-	directRounds    = 8                // writes that a sender does itself before the writer goroutine takes over
-	batchPatience   = time.Millisecond // for that long a batch holds back what is sent
-	hardOutboxTimes = 64
+	fragmentBytes = 64 << 10         // payload of a fragment, as OTP's
+	chunkBytes    = 64 << 10         // small packets are gathered in buffers of that size
+	spareChunks   = 2                // written buffers kept for reuse
+	directRounds  = 8                // writes that a sender does itself before the writer goroutine takes over
+	batchPatience = time.Millisecond // for that long a batch holds back what is sent
 )
 
 // packet is one encoded message on its way out. Both parts lack the length before the frame.
@@ -32,8 +31,12 @@ type packet struct {
 // outbox is the writing half of a link. Packets of one sender leave in order; a big one is cut into fragments, which
 // take turns with what others send. Whoever finds nobody writing writes itself without waiting; what the socket does
 // not take at once is left to the writer goroutine.
+//
+// Senders wait while limit bytes or more are queued, so what waits for the peer is at most that and the one message that went
+// over it. Answers of the node cannot wait: when they bring it beyond hard, the link is closed. So the memory behind a
+// peer that reads nothing is at most hard and the larger of two messages.
 type outbox struct {
-	limit, hard int
+	limit, hard int  // bytes
 	fragment    bool // the peer takes fragments
 	conn        net.Conn
 	direct      directWriter // nil: only the writer goroutine writes
@@ -44,12 +47,14 @@ type outbox struct {
 	mu      sync.Mutex
 	queue   [][]byte // to be written, in order
 	gather  bool     // the last buffer of queue is a chunk of ours with room
+	room    []byte   // what is left of the last chunk, when the last buffer of queue is another
 	spare   [][]byte
 	owned   [][]byte // chunks of ours in queue
 	flying  [][]byte // chunks of ours being written
 	bigs    []*bigPacket
 	turn    int         // of bigs
 	bytes   int         // in queue, bigs and being written
+	over    int         // size of the message with which a sender that waits went over limit, until bytes is below again
 	written uint64      // since the beginning
 	rest    net.Buffers // what a direct write left over
 	writing bool        // somebody writes, or rest waits for the writer goroutine
@@ -92,14 +97,16 @@ func (o *outbox) put(ctx context.Context, p packet, wait bool) error {
 		defer o.mu.Unlock()
 		return o.err
 	}
-	if o.bytes > o.hard {
+	if !wait && o.bytes > o.hard+o.over {
 		o.mu.Unlock()
 		o.fail(ErrOverload)
 		return ErrOverload
 	}
 	first := o.bytes == 0
 	o.lazy = p.lazy && (first || o.lazy)
-	o.bytes += p.size
+	if o.bytes += p.size; wait && o.bytes >= o.limit {
+		o.over = p.size
+	}
 	o.enqueue(p)
 	if o.batch && o.bytes < chunkBytes {
 		if time.Since(o.began) < batchPatience {
@@ -136,20 +143,23 @@ func (o *outbox) enqueue(p packet) {
 			o.gatherBytes(b)
 			continue
 		}
-		o.queue = append(o.queue, b)
-		o.gather = false
+		o.appendBuffer(b)
 	}
 }
 
 // gatherBytes copies b into a chunk, unless it is larger than one. o.mu is held.
 func (o *outbox) gatherBytes(b []byte) {
 	if len(b) > chunkBytes {
-		o.queue = append(o.queue, b)
-		o.gather = false
+		o.appendBuffer(b)
 		return
 	}
 	if n := len(o.queue); o.gather && len(o.queue[n-1])+len(b) <= cap(o.queue[n-1]) {
 		o.queue[n-1] = append(o.queue[n-1], b...)
+		return
+	}
+	if !o.gather && len(b) <= cap(o.room) {
+		o.queue = append(o.queue, append(o.room, b...))
+		o.room, o.gather = nil, true
 		return
 	}
 	var chunk []byte
@@ -161,7 +171,17 @@ func (o *outbox) gatherBytes(b []byte) {
 	}
 	o.queue = append(o.queue, append(chunk, b...))
 	o.owned = append(o.owned, chunk)
-	o.gather = true
+	o.room, o.gather = nil, true
+}
+
+// appendBuffer queues a buffer that is no chunk. o.mu is held.
+func (o *outbox) appendBuffer(b []byte) {
+	if o.gather {
+		last := o.queue[len(o.queue)-1]
+		o.room = last[len(last):]
+		o.gather = false
+	}
+	o.queue = append(o.queue, b)
 }
 
 // enqueueBig begins to send a packet in fragments. o.mu is held.
@@ -219,7 +239,7 @@ func (o *outbox) nextFragment(dst [][]byte, b *bigPacket) [][]byte {
 // take gives what is to be written next: all that is queued and a fragment of one big packet. o.mu is held.
 func (o *outbox) take() net.Buffers {
 	batch := o.queue
-	o.queue, o.gather, o.lazy = nil, false, false
+	o.queue, o.gather, o.room, o.lazy = nil, false, nil, false
 	o.flying = append(o.flying[:0], o.owned...)
 	o.owned = o.owned[:0]
 	if len(o.bigs) > 0 {
@@ -320,6 +340,9 @@ func (o *outbox) writeLoop(done <-chan struct{}) {
 func (o *outbox) count(n int) {
 	o.bytes -= n
 	o.written += uint64(n)
+	if o.bytes < o.limit {
+		o.over = 0
+	}
 	if o.space != nil && o.bytes < o.limit {
 		close(o.space)
 		o.space = nil
@@ -378,6 +401,9 @@ func (o *outbox) endSlowBatch() {
 	}
 }
 
+// tickFrame is a length of 0.
+var tickFrame = make([]byte, 4)
+
 // tick queues a tick when nothing has been written since the count was seen, and nothing waits. It gives the count
 // to see next time, in which the tick itself does not appear as something written.
 func (o *outbox) tick(seen uint64) uint64 {
@@ -386,7 +412,8 @@ func (o *outbox) tick(seen uint64) uint64 {
 	seen = o.written
 	if idle {
 		o.bytes += 4
-		o.gatherBytes([]byte{0, 0, 0, 0})
+		o.appendBuffer(tickFrame) // not in a chunk: an idle link keeps none
+		o.spare, o.flying = nil, nil
 		seen += 4
 	}
 	o.mu.Unlock()

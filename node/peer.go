@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"strconv"
 )
@@ -232,6 +233,10 @@ func (n *Node) acceptConn(conn net.Conn) {
 	defer cancel(nil)
 	release := guard(ctx, conn, n.config.HandshakeTimeout)
 	a := &attempt{cancel: cancel}
+	if n.inbound.enter(a) {
+		n.warnings.log(n.config.Log, slog.LevelWarn, "many connections do not finish their handshake, the oldest is closed", "limit", maxAccepting)
+	}
+	defer n.inbound.leave(a)
 	var marked Name
 	res, err := n.handshaker(conn).accept(conn, func(peer Name, flags Flags) verdict {
 		v := n.markPending(peer, flags, a)
@@ -244,6 +249,7 @@ func (n *Node) acceptConn(conn net.Conn) {
 		return v
 	})
 	release()
+	n.inbound.leave(a)
 	if err == nil {
 		err = n.adopt(n.newLink(conn, res, true), a)
 	} else {
@@ -261,11 +267,12 @@ func (n *Node) acceptConn(conn net.Conn) {
 	if err == nil || n.ctx.Err() != nil {
 		return
 	}
-	log := n.config.Log.Warn
 	if errors.Is(err, ErrDuplicate) || closedByPeer(err) || context.Cause(ctx) != nil {
-		log = n.config.Log.Debug // a race that sorts itself out, or somebody who only looked
+		// A race that sorts itself out, or somebody who only looked.
+		n.config.Log.Debug("connection refused", "addr", conn.RemoteAddr().String(), "err", err)
+		return
 	}
-	log("connection refused", "addr", conn.RemoteAddr().String(), "err", err)
+	n.warnings.log(n.config.Log, slog.LevelWarn, "connection refused", "addr", conn.RemoteAddr().String(), "err", err)
 }
 
 // markPending decides about an inbound handshake, see peer.
@@ -278,6 +285,9 @@ func (n *Node) markPending(name Name, flags Flags, a *attempt) verdict {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if p := n.peers[name]; (p == nil || p.link == nil) && n.links >= n.config.MaxLinks {
+		return verdict{status: statusNotAllowed, err: ErrTooManyLinks}
+	}
 	p := n.peerOf(name)
 	v := verdict{status: statusOK}
 	switch {
@@ -305,6 +315,10 @@ func (n *Node) nameHim(host string, a *attempt) verdict {
 			return verdict{status: statusNotAllowed, err: ErrNotAllowed}
 		}
 		n.mu.Lock()
+		if n.links >= n.config.MaxLinks {
+			n.mu.Unlock()
+			return verdict{status: statusNotAllowed, err: ErrTooManyLinks}
+		}
 		if n.peers[name] == nil {
 			n.peerOf(name).accept = a
 			n.mu.Unlock()
@@ -333,6 +347,7 @@ func (n *Node) adopt(l *link, a *attempt) error {
 		old := p.link
 		if old == nil {
 			p.link = l
+			n.links++
 			if p.dial == a {
 				p.dial = nil
 			} else {

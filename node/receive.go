@@ -27,6 +27,7 @@ type receiver struct {
 	base      []byte // buffer that the frame being handled has to itself, nil when it is in buf
 	storage   storagePool
 	batch     bool
+	idle      bool // nothing but ticks since the last one
 }
 
 // assembly is a message of which fragments are still to come.
@@ -60,8 +61,10 @@ func (r *receiver) loop() error {
 			r.buf.discard(4)
 			r.link.bytesIn.Add(4)
 			continue
+			r.ticked()
 		}
 		if !r.batch && r.buf.buffered() > 4 {
+		r.idle = false
 			r.batch = true
 			r.link.out.beginBatch()
 		}
@@ -83,6 +86,17 @@ func (r *receiver) loop() error {
 }
 
 // wholeFrameBuffered tells whether the next frame can be handled without reading.
+// ticked gives up what is only kept for speed when two ticks come with nothing between.
+func (r *receiver) ticked() {
+	if r.idle {
+		r.decoder.Release()
+		r.storage.release()
+		r.refs = etf.AtomRefs{}
+		r.buf.rest()
+	}
+	r.idle = true
+}
+
 func (r *receiver) wholeFrameBuffered() bool {
 	if r.buf.buffered() < 4 {
 		return false

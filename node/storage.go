@@ -49,6 +49,13 @@ func (p *storagePool) put(b []byte) {
 	}
 }
 
+// release gives up what is kept.
+func (p *storagePool) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = nil
+}
+
 // storage is the buffer that the binaries of a large message lie in.
 type storage struct {
 	pool     *storagePool

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,26 +15,112 @@ const (
 	// readAhead is how much is read into the buffer behind a body that goes elsewhere: the next frame's head, not so
 	// much of its body that copying it would cost.
 	readAhead = 4 << 10
+	// restBufferBytes is the buffer of an idle connection of TLS: room for ticks.
+	restBufferBytes = 256
 )
 
 // wireReader buffers a connection. Frames that fit are handled in its buffer; bodies of large ones go from the socket to
-// where they belong.
+// where they belong. It has no buffer while it waits on a socket with nothing in hand, so that links which are only
+// there cost little; other connections get a small one when they are idle.
 type wireReader struct {
 	conn net.Conn
 	raw  syscall.RawConn // nil for connections that are more than a socket
-	buf  []byte
-	r, w int  // buf[r:w] has been read and not used
-	bulk bool // more of a large message is expected: read little ahead
+	buf  []byte          // of the pool when it has readBufferBytes
+	r, w int             // buf[r:w] has been read and not used
+	bulk bool            // more of a large message is expected: read little ahead
+
+	// of a read from raw
+	read func(fd uintptr) bool
+	need int // bytes at least that buf is to hold
+	got  int
+	err  error
 }
 
+// readBuffers are shared by all links.
+var readBuffers = sync.Pool{New: func() any { return new([readBufferBytes]byte) }}
+
 func newWireReader(conn net.Conn) *wireReader {
-	w := &wireReader{conn: conn, buf: make([]byte, readBufferBytes)}
+	w := &wireReader{conn: conn}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
 			w.raw = raw
+			w.read = w.readNow
 		}
 	}
 	return w
+}
+
+// grow sees to a whole buffer.
+func (w *wireReader) grow() {
+	if len(w.buf) == readBufferBytes {
+		return
+	}
+	big := readBuffers.Get().(*[readBufferBytes]byte)
+	copy(big[:], w.buf[w.r:w.w])
+	w.buf, w.r, w.w = big[:], 0, w.w-w.r
+}
+
+// shrink gives the buffer up when it is empty.
+func (w *wireReader) shrink() {
+	if w.r < w.w {
+		return
+	}
+	w.r, w.w = 0, 0
+	if len(w.buf) == readBufferBytes {
+		readBuffers.Put((*[readBufferBytes]byte)(w.buf))
+	}
+	w.buf = nil
+}
+
+// rest is shrink for a connection that has been idle and will be.
+func (w *wireReader) rest() {
+	if w.shrink(); w.buf == nil && w.raw == nil {
+		w.buf = make([]byte, restBufferBytes)
+	}
+}
+
+// room is the end of what may be read into when n bytes are needed at least.
+func (w *wireReader) room(n int) int {
+	end := len(w.buf)
+	if w.bulk {
+		end = min(end, max(w.w+readAhead, w.r+n))
+	}
+	return end
+}
+
+// fill reads once, behind what is there.
+func (w *wireReader) fill(n int) (int, error) {
+	if w.raw == nil {
+		if len(w.buf) < w.r+n || w.w == len(w.buf) {
+			w.grow()
+		}
+		return w.conn.Read(w.buf[w.w:w.room(n)])
+	}
+	w.need, w.got, w.err = n, 0, nil
+	if err := w.raw.Read(w.read); err != nil {
+		return 0, err
+	}
+	if w.got == 0 && w.err == nil {
+		w.err = io.EOF
+	}
+	return w.got, w.err
+}
+
+// readNow is called when the socket may have something.
+func (w *wireReader) readNow(fd uintptr) bool {
+	w.grow()
+	for {
+		n, err := unix.Read(int(fd), w.buf[w.w:w.room(w.need)])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			w.shrink()
+			return false
+		}
+		w.got, w.err = max(n, 0), err
+		return true
+	}
 }
 
 // buffered is the number of bytes that can be used without reading.
@@ -48,11 +135,7 @@ func (w *wireReader) peek(n int) ([]byte, error) {
 			copy(w.buf, w.buf[w.r:w.w])
 			w.r, w.w = 0, w.w-w.r
 		}
-		end := len(w.buf)
-		if w.bulk {
-			end = min(end, max(w.w+readAhead, w.r+n))
-		}
-		got, err := w.conn.Read(w.buf[w.w:end])
+		got, err := w.fill(n)
 		w.w += got
 		if err != nil && w.buffered() < n {
 			if err == io.EOF && w.buffered() > 0 {
