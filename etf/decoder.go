@@ -43,11 +43,11 @@ func Decode(b []byte) (Term, error) {
 	return t, err
 }
 
-// SetAtomRefs gives the atoms that ATOM_CACHE_REF stands for in the terms to come; nil for none. refs is not copied.
-func (d *Decoder) SetAtomRefs(refs *AtomRefs) { d.refs = refs }
 // Release gives up the memory that is kept for terms to come. The next one makes it anew.
 func (d *Decoder) Release() { d.atoms, d.slabs, d.seen = nil, slabs{}, nil }
 
+// SetAtomRefs gives the atoms that ATOM_CACHE_REF stands for in the terms to come; nil for none. refs is not copied.
+func (d *Decoder) SetAtomRefs(refs *AtomRefs) { d.refs = refs }
 
 // Decode reads one term from b, which starts with 131 and holds nothing else. Errors: *SyntaxError.
 func (d *Decoder) Decode(b []byte) (Term, error) {

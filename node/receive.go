@@ -60,11 +60,11 @@ func (r *receiver) loop() error {
 		if n == 0 { // a tick; it is not answered
 			r.buf.discard(4)
 			r.link.bytesIn.Add(4)
-			continue
 			r.ticked()
+			continue
 		}
-		if !r.batch && r.buf.buffered() > 4 {
 		r.idle = false
+		if !r.batch && r.buf.buffered() > 4 {
 			r.batch = true
 			r.link.out.beginBatch()
 		}
@@ -85,7 +85,6 @@ func (r *receiver) loop() error {
 	}
 }
 
-// wholeFrameBuffered tells whether the next frame can be handled without reading.
 // ticked gives up what is only kept for speed when two ticks come with nothing between.
 func (r *receiver) ticked() {
 	if r.idle {
@@ -97,6 +96,7 @@ func (r *receiver) ticked() {
 	r.idle = true
 }
 
+// wholeFrameBuffered tells whether the next frame can be handled without reading.
 func (r *receiver) wholeFrameBuffered() bool {
 	if r.buf.buffered() < 4 {
 		return false
