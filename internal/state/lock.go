@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,14 +23,20 @@ type HeldError struct {
 	Dir   string
 	OSPID int       // 0: not known
 	Since time.Time // zero: not known
+
+	Halted bool // the holder was stopped by a signal (SIGSTOP) or a debugger
 }
 
 func (e *HeldError) Error() string {
 	if e.OSPID == 0 {
 		return fmt.Sprintf("state: %q is held by another daemon", e.Dir)
 	}
-	return fmt.Sprintf("state: %q is held by another daemon, OS pid %d, since %s", e.Dir, e.OSPID,
+	text := fmt.Sprintf("state: %q is held by another daemon, OS pid %d, since %s", e.Dir, e.OSPID,
 		e.Since.UTC().Format("2006-01-02 15:04:05 UTC"))
+	if e.Halted {
+		text += fmt.Sprintf(", which was halted by a signal or a debugger (kill -CONT %d lets it go on)", e.OSPID)
+	}
+	return text
 }
 
 // Is makes errors.Is(err, ErrHeld) true.
@@ -57,20 +64,13 @@ func takeLock(dir string) (*lock, error) {
 		held := &HeldError{Dir: dir}
 		var h holder
 		if b, err := io.ReadAll(io.LimitReader(f, 4096)); err == nil && json.Unmarshal(b, &h) == nil {
-			held.OSPID, held.Since = h.OSPID, h.Since
+			held.OSPID, held.Since, held.Halted = h.OSPID, h.Since, halted(h.OSPID)
 		}
 		return nil, held
 	}
-	b, err := json.Marshal(holder{OSPID: os.Getpid(), Since: time.Now().UTC()})
-	if err == nil {
-		err = f.Truncate(0)
-	}
-	if err == nil {
-		_, err = f.WriteAt(append(b, '\n'), 0)
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("state: write %q: %w", f.Name(), err)
+	if b, err := json.Marshal(holder{OSPID: os.Getpid(), Since: time.Now().UTC()}); err == nil {
+		f.Truncate(0)
+		f.WriteAt(append(b, '\n'), 0) // only what others would be told: a full disk does not keep us from starting
 	}
 	return &lock{f: f}, nil
 }
@@ -91,4 +91,14 @@ func (l *lock) release() error {
 	l.f.Truncate(0) // only what a reader would be told
 	// Unlocked by name: closing alone leaves it locked while a process that is just being started still has our files.
 	return errors.Join(unix.Flock(int(l.f.Fd()), unix.LOCK_UN), l.f.Close())
+}
+
+// halted says whether a process is in state T (stopped) or t (traced). Spec: proc_pid_stat(5).
+func halted(osPID int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", osPID))
+	if err != nil {
+		return false
+	}
+	rest := b[bytes.LastIndexByte(b, ')')+1:]
+	return len(rest) > 1 && (rest[1] == 'T' || rest[1] == 't')
 }
