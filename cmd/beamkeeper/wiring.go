@@ -141,6 +141,7 @@ func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(str
 		Visible: n.Visibility == "visible", Listen: n.Listen, EPMDAddr: n.EPMDAddress(getenv),
 		Transport:   d.tls.nodeTransport(),
 		NetTickTime: n.NetTickTime, HandshakeTimeout: n.ConnectTimeout, OutboxBytes: int(n.SendBufferBytes), MaxMessageBytes: int(n.MaxMessageBytes),
+		MaxOutboxBytes: int(max(n.MaxSendBuffer, n.SendBufferBytes)), MaxLinks: n.MaxLinks, MaxCalls: n.MaxCalls,
 		Log: log.With("part", "node"),
 	})
 	if err != nil {

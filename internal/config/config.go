@@ -81,7 +81,10 @@ type Node struct {
 	NetTickTime     time.Duration `yaml:"net_ticktime_ms" default:"60000" min:"1000" max:"3600000" doc:"A peer that is silent for so long is down. kernel's net_ticktime, in milliseconds."`
 	ConnectTimeout  time.Duration `yaml:"connect_timeout_ms" default:"7000" min:"100" max:"600000" doc:"How long connecting and the handshake may take. kernel's net_setuptime, in milliseconds."`
 	SendBufferBytes Size          `yaml:"send_buffer_bytes" default:"1MiB" min:"65536" max:"1073741824" doc:"How much may wait to be sent on one link before senders have to wait."`
+	MaxSendBuffer   Size          `yaml:"max_send_buffer_bytes" default:"64MiB" min:"65536" max:"4294967296" doc:"How much may wait to be sent on one link in all, answers that cannot wait included: a peer that reads nothing and lets it come to more is cut off. At least send_buffer_bytes."`
 	MaxMessageBytes Size          `yaml:"max_message_bytes" default:"256MiB" min:"1048576" max:"2147483648" doc:"Largest message that is received; a peer that sends a larger one is cut off."`
+	MaxLinks        int           `yaml:"max_links" default:"4096" min:"16" max:"1000000" doc:"Links at one time. More peers are refused."`
+	MaxCalls        int           `yaml:"max_calls" default:"4096" min:"16" max:"1000000" doc:"Calls of one peer that run here at one time, of all peers four times as many. Those beyond get the error system_limit."`
 	TLS             NodeTLS       `yaml:"tls" doc:"Encryption of the distribution."`
 }
 

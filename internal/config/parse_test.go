@@ -58,7 +58,8 @@ func TestParse_EmptyFileHasEveryDefault(t *testing.T) {
 			t.Errorf("%q: %+v", text, c)
 		}
 		want := Node{Name: "beamkeeper", Visibility: "hidden", Listen: "127.0.0.1:0", Allow: []string{"observer@*"},
-			NetTickTime: time.Minute, ConnectTimeout: 7 * time.Second, SendBufferBytes: 1 << 20, MaxMessageBytes: 256 << 20, TLS: NodeTLS{Mode: "off"}}
+			NetTickTime: time.Minute, ConnectTimeout: 7 * time.Second, SendBufferBytes: 1 << 20, MaxSendBuffer: 64 << 20, MaxMessageBytes: 256 << 20,
+			MaxLinks: 4096, MaxCalls: 4096, TLS: NodeTLS{Mode: "off"}}
 		if !reflect.DeepEqual(c.Node, want) {
 			t.Errorf("%q: node = %+v, want %+v", text, c.Node, want)
 		}
@@ -79,6 +80,7 @@ func TestParse_AppDefaults(t *testing.T) {
 		CrashLoop:  CrashLoop{Limit: 10, Window: 10 * time.Minute},
 		HotUpgrade: HotUpgrade{Enabled: true, Soak: time.Minute, Commit: "auto"},
 		Cluster:    "none",
+		Sandbox:    Sandbox{Preset: "none", ProtectSystem: "off", ProtectHome: "off"},
 	}
 	if got := c.Applications[0]; !reflect.DeepEqual(got, want) {
 		t.Errorf("app = %+v, want %+v", got, want)
@@ -145,7 +147,7 @@ func TestLoad_OwnSections(t *testing.T) {
 			t.Errorf("%s = %s, want it below %s", name, p.got, dir)
 		}
 	}
-	if c.Node.SendBufferBytes != 2<<20 || c.Release.MaxUnpackedBytes != 3<<29 || c.Release.MaxEntries != 50_000 || c.Node.NetTickTime != 8*time.Second {
+	if c.Node.SendBufferBytes != 2<<20 || c.Node.MaxSendBuffer != 16<<20 || c.Node.MaxLinks != 100 || c.Node.MaxCalls != 512 || c.Release.MaxUnpackedBytes != 3<<29 || c.Release.MaxEntries != 50_000 || c.Node.NetTickTime != 8*time.Second {
 		t.Errorf("node = %+v, release = %+v", c.Node, c.Release)
 	}
 	shop := c.Applications[0]
@@ -457,5 +459,37 @@ func TestNode_EPMDAddress(t *testing.T) {
 		if got := (Node{EPMD: tt.setting}).EPMDAddress(tt.getenv); got != tt.want {
 			t.Errorf("EPMDAddress with %q = %s, want %s", tt.setting, got, tt.want)
 		}
+	}
+}
+
+func TestParse_ChecksTemplatesAndPlaces(t *testing.T) {
+	t.Parallel()
+	const text = `applications:
+  - name: shop
+    replica_ports: [{key: PORT, base: 4000}]
+    dirs: [{kind: state}, {kind: state}]
+    env:
+      - {key: POOL, value: "{{ .Cpus }}"}
+      - {key: URL, value: "http://{{ .Host }}:{{ .Ports.PORT }}/{{ .Dirs.state }}"}
+    vm_args: |
+      +S 4
+      +P {{ div 1 }}
+    env_files: [etc/shop.env, -/etc/shop.env]
+    umask: "99"
+    files: [{path: x, source: a, content: b}, {path: y, content: "{{ .Ports.PROT }}"}]
+    sandbox: {read_only_paths: [opt]}
+`
+	_, err := Parse("beamkeeper.yaml", []byte(text))
+	for _, want := range []string{
+		"beamkeeper.yaml:4:28: applications[0].dirs[1].kind", "beamkeeper.yaml:6:21: applications[0].env[0].value: env POOL: line 1: <.Cpus>: there is no Cpus",
+		"applications[0].vm_args: vm_args: line 2", "env_files[0]", "umask", "files[0].content: source and content are both there",
+		`files[1].content: content: line 1: <.Ports.PROT>: map has no entry for key "PROT"`, "sandbox.read_only_paths[0]",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in:\n%v", want, err)
+		}
+	}
+	if err != nil && strings.Contains(err.Error(), "env[1]") {
+		t.Errorf("a good template is refused: %v", err)
 	}
 }
