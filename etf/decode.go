@@ -88,6 +88,9 @@ func (d *Decoder) term(b []byte, p, after, depth int) (Term, int) {
 	case tagFloat:
 		return d.textFloat(b, p)
 	case tagRecord:
+		if d.RefuseRecords {
+			return d.fail(p, tag, ErrRecord)
+		}
 		return d.record(b, p, after, depth)
 	}
 	return d.fail(p, tag, ErrTag)

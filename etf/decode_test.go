@@ -416,3 +416,27 @@ func TestDecode_PartsCanBeAppendedTo(t *testing.T) {
 		t.Errorf("the term became %s, was %s", after, before)
 	}
 }
+
+// Who has not agreed on native records gets none, wherever in a term one stands, and writes none.
+func TestRefuseRecords(t *testing.T) {
+	t.Parallel()
+	record := &Record{Module: "m", Name: "r", Fields: []RecordField{{"f", int64(1)}}}
+	for _, term := range []Term{record, Tuple{List{Map{{Key: Atom("k"), Value: record}}}}} {
+		b, err := Encode(term)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := NewDecoder(Limits{})
+		if _, err := d.Decode(b); err != nil {
+			t.Errorf("Decode(%s) = %v", Format(term), err)
+		}
+		d.RefuseRecords = true
+		if _, err := d.Decode(b); !errors.Is(err, ErrRecord) {
+			t.Errorf("refusing Decode(%s) = %v, want ErrRecord", Format(term), err)
+		}
+		e := Encoder{RefuseRecords: true}
+		if _, err := e.Append(nil, term); !errors.Is(err, ErrRecord) {
+			t.Errorf("refusing Append(%s) = %v, want ErrRecord", Format(term), err)
+		}
+	}
+}

@@ -13,6 +13,8 @@ import (
 type Decoder struct {
 	// CopyBinaries makes decoded binaries copies; otherwise they alias the input, which must then not be written to.
 	CopyBinaries bool
+	// RefuseRecords makes native records an error, ErrRecord: for links without DFLAG_NATIVE_RECORDS.
+	RefuseRecords bool
 
 	limits Limits
 	chunk  int // the least size of a chunk of slabs

@@ -17,6 +17,8 @@ type Encoder struct {
 	LegacyPorts bool
 	// TextFloats writes FLOAT_EXT, as term_to_binary(T, [{minor_version, 0}]) does.
 	TextFloats bool
+	// RefuseRecords makes native records an error, ErrRecord: for links without DFLAG_NATIVE_RECORDS.
+	RefuseRecords bool
 
 	cache *AtomCacheOut
 }

@@ -96,6 +96,9 @@ func isInteger(t Term) bool {
 
 // record appends RECORD_EXT: count u32 | flags u8 | module | name | count field names | count values.
 func (s *encoding) record(dst []byte, r *Record, depth int) []byte {
+	if s.RefuseRecords {
+		return s.fail(ErrRecord)
+	}
 	if r == nil {
 		return s.fail(&UnsupportedTypeError{})
 	}

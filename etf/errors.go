@@ -16,6 +16,8 @@ var (
 	ErrLimit = errors.New("limit exceeded")
 	// ErrTrailing says that bytes follow the term.
 	ErrTrailing = errors.New("trailing bytes")
+	// ErrRecord says that there is a native record where none is wanted, see RefuseRecords.
+	ErrRecord = errors.New("native records are not agreed on")
 )
 
 // SyntaxError tells where the input stopped being a term. Err is one of the sentinels, or wraps one.

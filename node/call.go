@@ -239,7 +239,7 @@ func (n *Node) GenCall(ctx context.Context, to Dest, request etf.Term) (etf.Term
 	if err == nil {
 		msg := etf.Tuple{etf.Atom("$gen_call"), etf.Tuple{p.pid, tag}, request}
 		if local {
-			n.deliverLocal(p.pid, to, msg)
+			n.deliverLocal(p.pid, to, msg, false)
 		} else {
 			err = p.sendOn(ctx, l, to, msg, true)
 		}

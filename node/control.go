@@ -40,6 +40,7 @@ const (
 	opAliasSendTT       = 34
 	opUnlinkID          = 35
 	opUnlinkIDAck       = 36
+	opAltactSig         = 37
 )
 
 // control is one control message being handled by the reader.
@@ -48,17 +49,18 @@ type control struct {
 	decoder *etf.Decoder
 	plain   bool // the payload has a version byte
 	cur     etf.Cursor
+	err     error  // the first pid that is of the wrong node
 	paid    bool   // the payload has been read
 	base    []byte // buffer of a large message, for Message.Release
 }
 
-// arities of the operations, which all must have.
+// arities of the operations, which all must have; of ALTACT_SIG it is the least.
 var arities = [...]int{
 	opLink: 3, opSend: 3, opExit: 4, opUnlink: 3, opNodeLink: 1, opRegSend: 4, opGroupLeader: 3, opExit2: 4, opSendTT: 4, opExitTT: 5,
 	opRegSendTT: 5, opExit2TT: 5, opMonitorP: 4, opDemonitorP: 4, opMonitorPExit: 5, opSendSender: 3, opSendSenderTT: 4,
 	opPayloadExit: 3, opPayloadExitTT: 4, opPayloadExit2: 3, opPayloadExit2TT: 4, opPayloadMonitorPEx: 4,
 	opSpawnRequest: 6, opSpawnRequestTT: 7, opSpawnReply: 5, opSpawnReplyTT: 6, opAliasSend: 3, opAliasSendTT: 4,
-	opUnlinkID: 4, opUnlinkIDAck: 4,
+	opUnlinkID: 4, opUnlinkIDAck: 4, opAltactSig: 4,
 }
 
 // handle reads the control message in b and does what it says.
@@ -69,7 +71,7 @@ func (m *control) handle(b []byte) error {
 	if err := m.cur.Err(); err != nil {
 		return err
 	}
-	if op < 0 || int(op) >= len(arities) || arities[op] == 0 || arities[op] != arity {
+	if op < 0 || int(op) >= len(arities) || arities[op] == 0 || arity < arities[op] || arity > arities[op] && op != opAltactSig {
 		return fmt.Errorf("%w: control message %d of %d elements", ErrProtocol, op, arity)
 	}
 	var err error
@@ -82,6 +84,8 @@ func (m *control) handle(b []byte) error {
 		err = m.regSend(op == opRegSendTT)
 	case opAliasSend, opAliasSendTT:
 		err = m.aliasSend(op == opAliasSendTT)
+	case opAltactSig:
+		err = m.altactSig(arity)
 	case opLink:
 		err = m.linkRequest()
 	case opUnlink:
@@ -137,6 +141,9 @@ func (m *control) end(token bool) error {
 	if err := m.cur.Err(); err != nil {
 		return err
 	}
+	if m.err != nil {
+		return m.err
+	}
 	if !m.paid && len(m.cur.Rest()) > 0 {
 		return fmt.Errorf("%w: %d bytes after a control message", ErrProtocol, len(m.cur.Rest()))
 	}
@@ -180,6 +187,24 @@ func (m *control) decode(b []byte) (etf.Term, error) {
 		return nil, fmt.Errorf("%w: %d bytes after the payload", ErrProtocol, len(rest))
 	}
 	return t, nil
+}
+
+// theirs reads a pid of the peer: nobody speaks for the processes of another node.
+func (m *control) theirs() etf.Pid {
+	pid := m.cur.Pid()
+	if m.cur.Err() == nil && pid.Node != m.link.self && m.err == nil {
+		m.err = fmt.Errorf("%w: pid of %.256q where one of the peer belongs", ErrProtocol, pid.Node)
+	}
+	return pid
+}
+
+// ours reads a pid of this node, perhaps of a former run.
+func (m *control) ours() etf.Pid {
+	pid := m.cur.Pid()
+	if m.cur.Err() == nil && pid.Node != m.link.node.self && m.err == nil {
+		m.err = fmt.Errorf("%w: pid of %.256q where one of this node belongs", ErrProtocol, pid.Node)
+	}
+	return pid
 }
 
 // store makes the storage of a large message.
@@ -255,7 +280,7 @@ func (m *control) aliasSend(token bool) error {
 	if err != nil {
 		return err
 	}
-	p := m.link.node.useAlias(alias)
+	p := m.link.node.useAlias(alias).process
 	if p == nil {
 		m.link.in.storage.put(m.base)
 		return nil
@@ -270,7 +295,7 @@ func (m *control) aliasSend(token bool) error {
 
 // linkRequest is LINK {1, From, To}.
 func (m *control) linkRequest() error {
-	from, to := m.cur.Pid(), m.cur.Pid()
+	from, to := m.theirs(), m.ours()
 	if err := m.end(false); err != nil {
 		return err
 	}
@@ -280,24 +305,30 @@ func (m *control) linkRequest() error {
 	return nil
 }
 
-// unlink is UNLINK_ID {35, Id, From, To} and UNLINK {4, From, To}. The acknowledgement goes out before anything else to that pid,
-// for the outbox keeps the order.
+// unlink is UNLINK_ID {35, Id, From, To} and UNLINK {4, From, To}. The acknowledgement goes out before anything else that
+// the process sends to that pid once the link is gone: the peer ignores a LINK that comes before it.
 func (m *control) unlink(withID bool) error {
-	var id uint64
+	id := uint64(1)
 	if withID {
 		id = m.cur.Uint()
 	}
-	from, to := m.cur.Pid(), m.cur.Pid()
+	from, to := m.theirs(), m.ours()
 	if err := m.end(false); err != nil {
 		return err
 	}
+	if id == 0 {
+		return fmt.Errorf("%w: UNLINK_ID with identifier 0", ErrProtocol)
+	}
 	var key uint64
-	if p := m.link.node.findPid(to); p != nil {
-		p.unlinkedBy(from, m.link)
+	p := m.link.node.findPid(to)
+	if p != nil {
 		key = p.key()
 	}
 	if withID {
-		m.link.sendUnlink(key, opUnlinkIDAck, id, to, from)
+		m.link.sendUnlink(key, opUnlinkIDAck, id, to, from) // the outbox keeps the order of a process's signals
+	}
+	if p != nil {
+		p.unlinkedByPeer(from, m.link)
 	}
 	return nil
 }
@@ -305,7 +336,7 @@ func (m *control) unlink(withID bool) error {
 // unlinkAck is UNLINK_ID_ACK {36, Id, From, To}.
 func (m *control) unlinkAck() error {
 	id := m.cur.Uint()
-	from, to := m.cur.Pid(), m.cur.Pid()
+	from, to := m.theirs(), m.ours()
 	if err := m.end(false); err != nil {
 		return err
 	}
@@ -317,7 +348,7 @@ func (m *control) unlinkAck() error {
 
 // exit is EXIT {3, From, To, Reason}, EXIT2 {8, From, To, Reason}, and their forms with the reason as payload.
 func (m *control) exit(linked, token, payload bool) error {
-	from, to := m.cur.Pid(), m.cur.Pid()
+	from, to := m.theirs(), m.ours()
 	reason, err := m.reason(token, payload)
 	if err != nil {
 		return err
@@ -332,7 +363,7 @@ func (m *control) exit(linked, token, payload bool) error {
 		}
 		return nil
 	}
-	p.exitSignal(m.deliver, from, reason)
+	p.exitSignal(m.deliver, Exit{From: from, Reason: reason})
 	return nil
 }
 
@@ -350,7 +381,7 @@ func (m *control) reason(token, payload bool) (etf.Term, error) {
 
 // monitor is MONITOR_P {19, From, To, Ref}; To is a pid or a name.
 func (m *control) monitor() error {
-	from := m.cur.Pid()
+	from := m.theirs()
 	to, p := m.target()
 	ref := m.cur.Ref()
 	if err := m.end(false); err != nil {
@@ -368,13 +399,13 @@ func (m *control) target() (etf.Term, *Process) {
 		name := m.cur.Atom()
 		return name, m.link.node.findName(name)
 	}
-	pid := m.cur.Pid()
+	pid := m.ours()
 	return pid, m.link.node.findPid(pid)
 }
 
 // demonitor is DEMONITOR_P {20, From, To, Ref}.
 func (m *control) demonitor() error {
-	m.cur.Pid()
+	m.theirs()
 	_, p := m.target()
 	ref := m.cur.Ref()
 	if err := m.end(false); err != nil {
@@ -393,8 +424,12 @@ func (m *control) demonitor() error {
 // monitorExit is MONITOR_P_EXIT {21, From, To, Ref, Reason} and its form with the reason as payload. From is the pid
 // or name that was given in MONITOR_P.
 func (m *control) monitorExit(payload bool) error {
-	m.cur.Skip()
-	to := m.cur.Pid()
+	if m.cur.Kind() == etf.KindAtom {
+		m.cur.Skip()
+	} else {
+		m.theirs()
+	}
+	to := m.ours()
 	ref := m.cur.Ref()
 	reason, err := m.reason(false, payload)
 	if err != nil {
@@ -410,9 +445,14 @@ func (m *control) monitorExit(payload bool) error {
 
 // spawnReply is SPAWN_REPLY {31, Ref, To, Flags, Result}; Result is the pid, or an atom that says why there is none.
 func (m *control) spawnReply(token bool) error {
-	ref, to := m.cur.Ref(), m.cur.Pid()
+	ref, to := m.cur.Ref(), m.ours()
 	m.cur.Int()
-	result := m.cur.Term()
+	var result etf.Term
+	if m.cur.Kind() == etf.KindAtom {
+		result = m.cur.Atom()
+	} else {
+		result = m.theirs()
+	}
 	if err := m.end(token); err != nil {
 		return err
 	}

@@ -55,11 +55,11 @@ const (
 	// flagsDigest25 is what a peer means that sets FlagMandatory25.
 	flagsDigest25 = flagsMandatory
 
-	// flagsOurs is what this node can do. Not in it: ALTACT_SIG and NATIVE_RECORDS (to come), NAME_ME (a request),
-	// PUBLISHED (Config.Visible).
+	// flagsOurs is what this node can do. Not in it: NATIVE_RECORDS (refused), NAME_ME (a request), PUBLISHED
+	// (Config.Visible).
 	flagsOurs = flagsMandatory | FlagMandatory25 | FlagDistMonitor | FlagDistMonitorName | FlagUnicodeIO |
 		FlagDistHdrAtomCache | FlagSmallAtomTags | FlagSendSender | FlagBigSeqTraceLabels | FlagExitPayload |
-		FlagFragments | FlagUnlinkID | FlagSpawn | FlagV4NC | FlagAlias
+		FlagFragments | FlagUnlinkID | FlagSpawn | FlagV4NC | FlagAlias | FlagAltactSig
 )
 
 // Has tells whether all of the flags x are set.

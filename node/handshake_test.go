@@ -112,3 +112,25 @@ func TestHandshake_Frames(t *testing.T) {
 		t.Errorf("frame with a header of 4: %q, %v", b, err)
 	}
 }
+
+// Flags that this version does not know, and bytes behind a name, are for later versions: ignored.
+func TestHandshake_UnknownFlags(t *testing.T) {
+	t.Parallel()
+	later := append((&nameMsg{flags: flagsOurs | 0xf8<<56, creation: 1, name: "other@localhost"}).append(nil), "more"...)
+	var name nameMsg
+	if err := name.parse(later); err != nil || name.name != "other@localhost" {
+		t.Errorf("name: %+v, %v", name, err)
+	}
+	later = append((&challengeMsg{flags: flagsOurs | 0xf8<<56, challenge: 1, creation: 1, name: "other@localhost"}).append(nil), "more"...)
+	var challenge challengeMsg
+	if err := challenge.parse(later); err != nil || challenge.name != "other@localhost" {
+		t.Errorf("challenge: %+v, %v", challenge, err)
+	}
+	theirs, err := checkPeerFlags(name.flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := testHandshaker("keeper@localhost").result(Name{"other", "localhost"}, theirs, 1).flags; got != flagsOurs {
+		t.Errorf("effective flags %v", got)
+	}
+}

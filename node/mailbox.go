@@ -2,28 +2,45 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
 // Mailbox is a Receiver that keeps signals until they are asked for. The zero value is ready and without bound, as an Erlang mailbox.
 type Mailbox struct {
-	mu      sync.Mutex
-	queue   []Signal
-	arrived chan struct{} // closed by Receive; nil when nobody waits
+	mu       sync.Mutex
+	queue    []Signal
+	priority int           // of the queue, that many at its head have priority
+	arrived  chan struct{} // closed by Receive; nil when nobody waits
 }
 
 // Receive is called by the node.
 func (m *Mailbox) Receive(_ *Process, s Signal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.queue = append(m.queue, s)
+	if hasPriority(s) {
+		m.queue = slices.Insert(m.queue, m.priority, s)
+		m.priority++
+	} else {
+		m.queue = append(m.queue, s)
+	}
 	if m.arrived != nil {
 		close(m.arrived)
 		m.arrived = nil
 	}
 }
 
-// Next waits for the next signal, in order of arrival. Error: ctx.Err().
+func hasPriority(s Signal) bool {
+	switch s := s.(type) {
+	case Message:
+		return s.Priority
+	case Exit:
+		return s.Priority
+	}
+	return false
+}
+
+// Next waits for the next signal: those with priority first, else in order of arrival. Error: ctx.Err().
 func (m *Mailbox) Next(ctx context.Context) (Signal, error) {
 	for {
 		m.mu.Lock()
@@ -31,6 +48,7 @@ func (m *Mailbox) Next(ctx context.Context) (Signal, error) {
 			s := m.queue[0]
 			m.queue[0] = nil
 			m.queue = m.queue[1:]
+			m.priority = max(m.priority-1, 0)
 			m.mu.Unlock()
 			return s, nil
 		}

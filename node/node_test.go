@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -115,7 +116,7 @@ func TestFlags(t *testing.T) {
 	if !errors.Is(err, ErrFlags) || !strings.Contains(err.Error(), "BIG_CREATION") {
 		t.Errorf("without BIG_CREATION: %v", err)
 	}
-	if flagsOurs.Has(FlagPublished) || flagsOurs.Has(FlagAltactSig) || flagsOurs.Has(FlagNativeRecords) {
+	if flagsOurs.Has(FlagPublished) || flagsOurs.Has(FlagNameMe) || flagsOurs.Has(FlagLocalExt) || flagsOurs.Has(FlagNativeRecords) {
 		t.Error("flags advertised that are not meant")
 	}
 }
@@ -132,27 +133,60 @@ func TestLink_MalformedInput(t *testing.T) {
 		return frame(b...)
 	}
 	pid := etf.Pid{Node: "beam@localhost", ID: 1, Creation: 7}
+	other := etf.Pid{Node: "other@localhost", ID: 1, Creation: 7}
+	ours := etf.Pid{Node: "keeper@localhost", ID: 1, Creation: flowCreation}
+	ref := etf.Ref{Node: "beam@localhost", Creation: 7, Len: 3}
 	for name, b := range map[string][]byte{
-		"longer than allowed":            {0xff, 0xff, 0xff, 0xff},
-		"unknown type":                   frame(7, 7),
-		"unknown header":                 frame(131, 99),
-		"no control message":             frame(131, 68, 0),
-		"control message no tuple":       ctl(etf.Atom("x")),
-		"unknown operation":              ctl(etf.Tuple{99, 1}),
-		"negative operation":             ctl(etf.Tuple{-1, 1}),
-		"wrong arity":                    ctl(etf.Tuple{1, pid}),
-		"no pid where one belongs":       ctl(etf.Tuple{1, 2, 3}),
-		"payload where none belongs":     append(frame(append(ctl(etf.Tuple{1, pid, pid})[4:], 106)...), 0),
-		"no payload":                     ctl(etf.Tuple{22, pid, pid}),
-		"half a payload":                 frame(append(ctl(etf.Tuple{6, pid, etf.Atom(""), etf.Atom("box")})[4:], 109, 0, 0)...),
-		"two payloads":                   frame(append(ctl(etf.Tuple{6, pid, etf.Atom(""), etf.Atom("box")})[4:], 106, 106)...),
-		"cache reference without header": frame(131, 68, 0, 82, 0),
-		"spawn of improper arguments":    frame(append(ctl(etf.Tuple{29, etf.Ref{Node: "beam@localhost", Creation: 7, Len: 3}, pid, pid, etf.Tuple{etf.Atom("m"), etf.Atom("f"), 1}, etf.List{}})[4:], 97, 1)...),
-		"fragment of nothing":            frame(append([]byte{131, 70}, make([]byte, 16)...)...),
-		"fragment number zero":           frame(append([]byte{131, 69}, make([]byte, 17)...)...),
-		"cut fragment":                   frame(131, 69, 0),
-		"pass-through without version":   frame(112, 104),
-		"pass-through alone":             frame(112),
+		"longer than allowed":                    {0xff, 0xff, 0xff, 0xff},
+		"unknown type":                           frame(7, 7),
+		"unknown header":                         frame(131, 99),
+		"no control message":                     frame(131, 68, 0),
+		"control message no tuple":               ctl(etf.Atom("x")),
+		"unknown operation":                      ctl(etf.Tuple{99, 1}),
+		"negative operation":                     ctl(etf.Tuple{-1, 1}),
+		"wrong arity":                            ctl(etf.Tuple{1, pid}),
+		"no pid where one belongs":               ctl(etf.Tuple{1, 2, 3}),
+		"payload where none belongs":             append(frame(append(ctl(etf.Tuple{1, pid, ours})[4:], 106)...), 0),
+		"no payload":                             ctl(etf.Tuple{22, pid, pid}),
+		"half a payload":                         frame(append(ctl(etf.Tuple{6, pid, etf.Atom(""), etf.Atom("box")})[4:], 109, 0, 0)...),
+		"two payloads":                           frame(append(ctl(etf.Tuple{6, pid, etf.Atom(""), etf.Atom("box")})[4:], 106, 106)...),
+		"cache reference without header":         frame(131, 68, 0, 82, 0),
+		"link by a pid of another node":          ctl(etf.Tuple{opLink, other, ours}),
+		"link to a pid of another node":          ctl(etf.Tuple{opLink, pid, other}),
+		"unlink by a pid of another node":        ctl(etf.Tuple{opUnlink, other, ours}),
+		"unlink without identifier":              ctl(etf.Tuple{opUnlinkID, 0, pid, ours}),
+		"unlink with a negative identifier":      ctl(etf.Tuple{opUnlinkID, -1, pid, ours}),
+		"unlink of another node":                 ctl(etf.Tuple{opUnlinkID, 7, other, ours}),
+		"acknowledgement of another node":        ctl(etf.Tuple{opUnlinkIDAck, 7, other, ours}),
+		"monitor by a pid of another node":       ctl(etf.Tuple{opMonitorP, other, ours, ref}),
+		"monitor of a pid of another node":       ctl(etf.Tuple{opMonitorP, pid, other, ref}),
+		"monitor of a number":                    ctl(etf.Tuple{opMonitorP, pid, 7, ref}),
+		"demonitor by a pid of another node":     ctl(etf.Tuple{opDemonitorP, other, ours, ref}),
+		"exit by a pid of another node":          ctl(etf.Tuple{opExit, other, ours, etf.Atom("x")}),
+		"exit/2 by a pid of another node":        ctl(etf.Tuple{opExit2, other, ours, etf.Atom("x")}),
+		"exit/2 to a pid of another node":        ctl(etf.Tuple{opExit2, pid, other, etf.Atom("x")}),
+		"down of a pid of another node":          ctl(etf.Tuple{opMonitorPExit, other, ours, ref, etf.Atom("x")}),
+		"down to a pid of another node":          ctl(etf.Tuple{opMonitorPExit, pid, other, ref, etf.Atom("x")}),
+		"spawn request by a pid of another node": frame(append(ctl(etf.Tuple{opSpawnRequest, ref, other, pid, etf.Tuple{etf.Atom("m"), etf.Atom("f"), 0}, etf.List{}})[4:], 106)...),
+		"spawn reply with a number":              ctl(etf.Tuple{opSpawnReply, ref, ours, 0, 7}),
+		"group leader that is no pid":            ctl(etf.Tuple{opGroupLeader, 7, ours}),
+		"altact of three elements":               ctl(etf.Tuple{opAltactSig, 0, pid}),
+		"altact with negative flags":             frame(append(ctl(etf.Tuple{opAltactSig, -1, pid, ours})[4:], 106)...),
+		"altact with huge negative flags":        frame(append(ctl(etf.Tuple{opAltactSig, new(big.Int).Lsh(big.NewInt(-1), 100), pid, ours})[4:], 106)...),
+		"altact with flags that are no number":   frame(append(ctl(etf.Tuple{opAltactSig, etf.Atom("x"), pid, ours})[4:], 106)...),
+		"altact by nobody":                       frame(append(ctl(etf.Tuple{opAltactSig, 0, etf.Atom("x"), ours})[4:], 106)...),
+		"altact to an alias that is a pid":       frame(append(ctl(etf.Tuple{opAltactSig, altactAlias, pid, ours})[4:], 106)...),
+		"altact to an alias that is a name":      frame(append(ctl(etf.Tuple{opAltactSig, altactAlias | altactName, pid, ref})[4:], 106)...),
+		"altact to a name that is a pid":         frame(append(ctl(etf.Tuple{opAltactSig, altactName, pid, ours})[4:], 106)...),
+		"altact to a pid that is a name":         frame(append(ctl(etf.Tuple{opAltactSig, 0, pid, etf.Atom("box")})[4:], 106)...),
+		"altact without the token it promises":   frame(append(ctl(etf.Tuple{opAltactSig, altactToken, pid, ours})[4:], 106)...),
+		"altact without payload":                 ctl(etf.Tuple{opAltactSig, altactName, pid, etf.Atom("box")}),
+		"spawn of improper arguments":            frame(append(ctl(etf.Tuple{29, etf.Ref{Node: "beam@localhost", Creation: 7, Len: 3}, pid, pid, etf.Tuple{etf.Atom("m"), etf.Atom("f"), 1}, etf.List{}})[4:], 97, 1)...),
+		"fragment of nothing":                    frame(append([]byte{131, 70}, make([]byte, 16)...)...),
+		"fragment number zero":                   frame(append([]byte{131, 69}, make([]byte, 17)...)...),
+		"cut fragment":                           frame(131, 69, 0),
+		"pass-through without version":           frame(112, 104),
+		"pass-through alone":                     frame(112),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -280,7 +280,9 @@ func TestOTP_LinkIn(t *testing.T) {
 	eachOTP(t, func(t *testing.T, n *node.Node, e *nodetest.Erl) {
 		var box node.Mailbox
 		p := n.Spawn(&box)
-		n.HandleFunc("our", "pid", 0, func(context.Context, node.CallInfo, []etf.Term) (etf.Term, error) { return p.Pid(), nil })
+		var ours atomic.Pointer[node.Process]
+		ours.Store(p)
+		n.HandleFunc("our", "pid", 0, func(context.Context, node.CallInfo, []etf.Term) (etf.Term, error) { return ours.Load().Pid(), nil })
 		one, two := beamPid(t, n, e, "one"), beamPid(t, n, e, "two")
 		e.Eval("P = erpc:call(keeper@localhost, our, pid, []), one ! {link, P}, two ! {link, P}, two ! {unlink, P}, two ! {die, unseen}, one ! {die, {shutdown, x}}")
 		if x := next[node.Exit](t, &box); x.From != one || !x.Linked || etf.Format(x.Reason) != "{shutdown,x}" {
@@ -298,6 +300,7 @@ func TestOTP_LinkIn(t *testing.T) {
 			t.Errorf("link to a dead one = %s", got)
 		}
 		p = n.Spawn(&box)
+		ours.Store(p)
 		e.Eval("P9 = erpc:call(keeper@localhost, our, pid, []), link(P9), exit(P9, kill)")
 		if x := next[node.Exit](t, &box); !x.Killed || x.Reason != etf.Term(etf.Atom("kill")) {
 			t.Errorf("kill = %+v", x)

@@ -25,6 +25,9 @@ const (
 	maxPacketBytes = math.MaxInt32
 )
 
+// wireTerms writes terms for links, which are without DFLAG_NATIVE_RECORDS.
+var wireTerms = etf.Encoder{RefuseRecords: true}
+
 // buffers are reused for encoding; those that grew beyond a chunk are given to the outbox.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
 
@@ -62,7 +65,7 @@ func (e *encoder) emptyAtom() { e.b = append(e.b, 119, 0) }
 
 func (e *encoder) term(t etf.Term) {
 	if e.err == nil {
-		e.b, e.err = etf.AppendTerm(e.b, t)
+		e.b, e.err = wireTerms.AppendTerm(e.b, t)
 	}
 }
 

@@ -87,7 +87,7 @@ func (p *Process) Send(ctx context.Context, to Dest, msg etf.Term) error {
 		return err
 	}
 	if local {
-		p.node.deliverLocal(p.pid, to, msg)
+		p.node.deliverLocal(p.pid, to, msg, false)
 		return nil
 	}
 	l, err := p.node.reach(ctx, name)
@@ -101,6 +101,9 @@ func (p *Process) Send(ctx context.Context, to Dest, msg etf.Term) error {
 func (p *Process) sendOn(ctx context.Context, l *link, to Dest, msg etf.Term, wait bool) error {
 	var e encoder
 	switch {
+	case to.alias.Len > 0 && l.flags.Has(FlagAltactSig):
+		e = l.altact(p, altactAlias)
+		e.term(to.alias)
 	case to.pid != (etf.Pid{}):
 		if l.flags.Has(FlagSendSender) {
 			e = l.encode(3, opSendSender)
@@ -125,7 +128,7 @@ func (p *Process) sendOn(ctx context.Context, l *link, to Dest, msg etf.Term, wa
 }
 
 // deliverLocal hands a message to a process of this node.
-func (n *Node) deliverLocal(from etf.Pid, to Dest, msg etf.Term) {
+func (n *Node) deliverLocal(from etf.Pid, to Dest, msg etf.Term, priority bool) {
 	var q *Process
 	m := Message{From: from, Term: msg}
 	switch {
@@ -134,7 +137,8 @@ func (n *Node) deliverLocal(from etf.Pid, to Dest, msg etf.Term) {
 	case to.name != "":
 		q, m.Name = n.findName(to.name), to.name
 	default:
-		q, m.Alias = n.useAlias(to.alias), to.alias
+		a := n.useAlias(to.alias)
+		q, m.Alias, m.Priority = a.process, to.alias, priority && a.priority
 	}
 	if q != nil {
 		q.recv.Receive(q, m)
@@ -157,7 +161,7 @@ func (p *Process) reply(ctx context.Context, call GenCall, reply etf.Term, wait 
 		if ref, ok := aliasTag(call.Tag); ok {
 			to = ToAlias(ref)
 		}
-		p.node.deliverLocal(p.pid, to, msg)
+		p.node.deliverLocal(p.pid, to, msg, false)
 		return nil
 	}
 	name := peerName(call.From.Node)
@@ -179,39 +183,6 @@ func aliasTag(tag etf.Term) (etf.Ref, bool) {
 	}
 	ref, ok := l.Tail.(etf.Ref)
 	return ref, ok
-}
-
-// SendExit is exit/2: it asks a process to exit.
-func (p *Process) SendExit(ctx context.Context, pid etf.Pid, reason etf.Term) error {
-	if p.isOver() {
-		return ErrProcessExited
-	}
-	if pid.Node == p.node.self {
-		if q := p.node.findPid(pid); q != nil {
-			q.exitSignal(deliverDirect, p.pid, reason)
-		}
-		return nil
-	}
-	l, err := p.node.reach(ctx, peerName(pid.Node))
-	if err != nil {
-		return err
-	}
-	return l.sendExit(p.key(), opPayloadExit2, p.pid, pid, reason)
-}
-
-func deliverDirect(p *Process, s Signal) { p.recv.Receive(p, s) }
-
-// exitSignal delivers an exit signal that did not come through a link.
-func (p *Process) exitSignal(deliver func(*Process, Signal), from etf.Pid, reason etf.Term) {
-	if p.shield.Load() {
-		p.node.config.Log.Warn("exit signal refused", "from", etf.Format(from), "to", etf.Format(p.pid), "names", p.Info().Names)
-		return
-	}
-	killed := reason == etf.Term(atomKill)
-	if killed {
-		p.Exit(atomKilled)
-	}
-	deliver(p, Exit{From: from, Reason: reason, Killed: killed})
 }
 
 // Register gives the process a name. Error: ErrNameTaken, ErrProcessExited.
@@ -244,31 +215,6 @@ func (p *Process) Unregister(name etf.Atom) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.names = slices.DeleteFunc(p.names, func(x etf.Atom) bool { return x == name })
-	return true
-}
-
-// Alias makes an alias of the process: a reference that can be sent to until Unalias.
-func (p *Process) Alias() etf.Ref {
-	ref := p.node.MakeRef()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.over {
-		p.aliases = append(p.aliases, ref)
-		p.node.procs.addAlias(ref, alias{process: p})
-	}
-	return ref
-}
-
-// Unalias ends an alias and reports whether it was there.
-func (p *Process) Unalias(ref etf.Ref) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := slices.Index(p.aliases, ref)
-	if i < 0 {
-		return false
-	}
-	p.aliases = slices.Delete(p.aliases, i, i+1)
-	p.node.procs.dropAlias(ref)
 	return true
 }
 

@@ -12,6 +12,9 @@ type procLink struct {
 	// unlinking is the identifier of an UNLINK_ID that has not been acknowledged: until it is, exit and link
 	// signals of the other process belong to the former link and are ignored.
 	unlinking uint64
+	// asking says that LINK is being sent, and unlinked that the peer has given up its former link meanwhile: it may
+	// have ignored that LINK.
+	asking, unlinked bool
 }
 
 // Link links to a remote or local process. Linking twice is as linking once. A process that is not there answers
@@ -36,21 +39,35 @@ func (p *Process) Link(ctx context.Context, pid etf.Pid) error {
 		p.mu.Unlock()
 		return nil
 	}
-	p.setLink(pid, procLink{link: l})
+	p.setLink(pid, procLink{link: l, asking: true})
 	p.mu.Unlock()
-	e := l.encode(3, opLink)
-	e.raw(p.encoded)
-	e.term(pid)
-	if err := l.post(ctx, &e, p.key(), true); err != nil {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if k, ok := p.links[pid]; !ok || k.link != l {
-			return nil // the loss of the link has been signalled
+	for {
+		e := l.encode(3, opLink)
+		e.raw(p.encoded)
+		e.term(pid)
+		err := l.post(ctx, &e, p.key(), true)
+		if again, err := p.asked(pid, l, err); !again {
+			return err
 		}
-		delete(p.links, pid)
-		return err
 	}
-	return nil
+}
+
+// asked is called when a LINK has been sent, or could not be. It tells whether to send it again.
+func (p *Process) asked(pid etf.Pid, l *link, err error) (again bool, _ error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k, ok := p.links[pid]
+	switch {
+	case !ok || k.link != l:
+		return false, nil // the loss of the link has been signalled
+	case err != nil:
+		delete(p.links, pid)
+		return false, err
+	}
+	again = k.unlinked
+	k.asking, k.unlinked = again, false
+	p.links[pid] = k
+	return again, nil
 }
 
 func (p *Process) linkLocal(pid etf.Pid) error {
@@ -134,6 +151,20 @@ func (p *Process) unlinkedBy(from etf.Pid, l *link) bool {
 	}
 	delete(p.links, from)
 	return true
+}
+
+// unlinkedByPeer is unlinkedBy for UNLINK_ID, whose acknowledgement has been sent.
+func (p *Process) unlinkedByPeer(from etf.Pid, l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch k, ok := p.links[from]; {
+	case !ok || k.link != l || k.unlinking != 0:
+	case k.asking:
+		k.unlinked = true
+		p.links[from] = k
+	default:
+		delete(p.links, from)
+	}
 }
 
 // unlinkAcked ends an Unlink.

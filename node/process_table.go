@@ -29,8 +29,9 @@ type procTable struct {
 
 // alias is who made an alias. A reply alias goes with its first message and takes the monitor of the same reference along.
 type alias struct {
-	process *Process
-	reply   bool
+	process  *Process
+	reply    bool
+	priority bool
 }
 
 func (t *procTable) init(n *Node) {
@@ -144,19 +145,20 @@ func (t *procTable) routed() Router {
 	return t.router
 }
 
-// useAlias gives the process behind an alias that a message is sent to.
-func (n *Node) useAlias(ref etf.Ref) *Process {
-	t := &n.procs
-	t.aliasMu.RLock()
-	a, ok := t.aliases[ref]
-	t.aliasMu.RUnlock()
-	if !ok {
-		return nil
-	}
+// useAlias looks up the alias that a message is sent to; without a process when there is none.
+func (n *Node) useAlias(ref etf.Ref) alias {
+	a := n.procs.alias(ref)
 	if a.reply && !a.process.Demonitor(ref) { // takes the alias along; of two messages one is the first
-		return nil
+		return alias{}
 	}
-	return a.process
+	return a
+}
+
+// alias looks an alias up without using it.
+func (t *procTable) alias(ref etf.Ref) alias {
+	t.aliasMu.RLock()
+	defer t.aliasMu.RUnlock()
+	return t.aliases[ref]
 }
 
 // all lists the processes.

@@ -43,6 +43,7 @@ func (r *receiver) init(l *link) {
 	r.buf = newWireReader(l.conn)
 	r.max = l.node.config.MaxMessageBytes
 	r.decoder = etf.NewDecoder(etf.Limits{MaxBytes: r.max})
+	r.decoder.RefuseRecords = true
 	r.fragments = map[uint64]*assembly{}
 }
 
@@ -288,6 +289,9 @@ func (r *receiver) finishFragment(seq uint64, a *assembly) error {
 func (r *receiver) message(b []byte, plain bool) error {
 	m := control{link: r.link, decoder: r.decoder, plain: plain, base: r.base}
 	if err := m.handle(b); err != nil {
+		if errors.Is(err, etf.ErrRecord) {
+			err = fmt.Errorf("%w (DFLAG_NATIVE_RECORDS was not offered)", err)
+		}
 		if !errors.Is(err, ErrProtocol) {
 			err = fmt.Errorf("%w: %w", ErrProtocol, err)
 		}

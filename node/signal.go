@@ -23,6 +23,8 @@ type Message struct {
 	Name  etf.Atom // the registered name it was sent to, or ""
 	Alias etf.Ref  // the alias it was sent to, or zero (Len 0)
 	Term  etf.Term
+	// Priority says that it was sent with priority to an alias of PriorityAlias. A Mailbox gives it out before others.
+	Priority bool
 
 	link    *link
 	storage *storage
@@ -43,6 +45,9 @@ type Exit struct {
 	Reason etf.Term // noconnection when the link to its node was lost, noproc when it never was there
 	Linked bool     // it came through a link, which is gone now; false: exit/2
 	Killed bool     // exit/2 with reason kill: the Process is over, its links and monitors saw killed
+	// Priority says that it was sent with priority to an alias of PriorityAlias (exit/3). A Mailbox gives it out before
+	// others.
+	Priority bool
 }
 
 // Down tells that what Process.Monitor watched is gone. It comes once per monitor.

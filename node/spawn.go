@@ -22,7 +22,7 @@ const (
 //
 // SPAWN_REPLY goes out before the DOWN: without it, erpc would take the DOWN for a lost connection.
 func (m *control) spawnRequest(token bool) error {
-	ref, from, leader := m.cur.Ref(), m.cur.Pid(), m.cur.Pid()
+	ref, from, leader := m.cur.Ref(), m.theirs(), m.cur.Pid()
 	mfa := m.cur.Tuple()
 	mod, fun := m.cur.Atom(), m.cur.Atom()
 	arity := m.cur.Int()
