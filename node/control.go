@@ -51,6 +51,7 @@ type control struct {
 	cur     etf.Cursor
 	err     error  // the first pid that is of the wrong node
 	paid    bool   // the payload has been read
+	size    int    // of the payload
 	base    []byte // buffer of a large message, for Message.Release
 }
 
@@ -166,6 +167,7 @@ func (m *control) payload(token bool) ([]byte, error) {
 	if len(b) == 0 {
 		return nil, fmt.Errorf("%w: no payload", ErrProtocol)
 	}
+	m.size = len(b)
 	return b, nil
 }
 
@@ -246,7 +248,7 @@ func (m *control) send(sender, token bool) error {
 	if err != nil {
 		return err
 	}
-	m.deliver(p, Message{link: m.link, From: from, Term: t, storage: m.store()})
+	m.deliver(p, Message{link: m.link, From: from, Term: t, size: m.size, storage: m.store()})
 	return nil
 }
 
@@ -268,7 +270,7 @@ func (m *control) regSend(token bool) error {
 	if err != nil {
 		return err
 	}
-	m.deliver(p, Message{link: m.link, From: from, Name: name, Term: t, storage: m.store()})
+	m.deliver(p, Message{link: m.link, From: from, Name: name, Term: t, size: m.size, storage: m.store()})
 	return nil
 }
 
@@ -289,7 +291,7 @@ func (m *control) aliasSend(token bool) error {
 	if err != nil {
 		return err
 	}
-	m.deliver(p, Message{link: m.link, From: from, Alias: alias, Term: t, storage: m.store()})
+	m.deliver(p, Message{link: m.link, From: from, Alias: alias, Term: t, size: m.size, storage: m.store()})
 	return nil
 }
 
@@ -297,6 +299,9 @@ func (m *control) aliasSend(token bool) error {
 func (m *control) linkRequest() error {
 	from, to := m.theirs(), m.ours()
 	if err := m.end(false); err != nil {
+		return err
+	}
+	if err := m.link.watch(); err != nil {
 		return err
 	}
 	if p := m.link.node.findPid(to); p == nil || !p.linkedBy(from, m.link) {
@@ -387,6 +392,9 @@ func (m *control) monitor() error {
 	if err := m.end(false); err != nil {
 		return err
 	}
+	if err := m.link.watch(); err != nil {
+		return err
+	}
 	if p == nil || !p.watchedBy(from, to, ref, m.link) {
 		m.link.sendMonitorExit(0, to, from, ref, atomNoproc)
 	}
@@ -406,7 +414,7 @@ func (m *control) target() (etf.Term, *Process) {
 // demonitor is DEMONITOR_P {20, From, To, Ref}.
 func (m *control) demonitor() error {
 	m.theirs()
-	_, p := m.target()
+	to, p := m.target()
 	ref := m.cur.Ref()
 	if err := m.end(false); err != nil {
 		return err
@@ -414,9 +422,10 @@ func (m *control) demonitor() error {
 	if p != nil && p.unwatchedBy(ref) {
 		return nil
 	}
-	// The name may have passed on to another process meanwhile.
-	if q := m.link.node.procs.watched(ref); q != nil {
-		q.unwatchedBy(ref)
+	if _, named := to.(etf.Atom); named { // it may have passed on to another process meanwhile
+		if q := m.link.node.procs.watched(ref); q != nil {
+			q.unwatchedBy(ref)
+		}
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func (m *control) altactSig(arity int) error {
 		p.exitSignal(m.deliver, Exit{From: from, Reason: t, Priority: priority})
 		return nil
 	}
-	m.deliver(p, Message{link: m.link, From: from, Name: to.name, Alias: to.alias, Term: t, Priority: priority, storage: m.store()})
+	m.deliver(p, Message{link: m.link, From: from, Name: to.name, Alias: to.alias, Term: t, Priority: priority, size: m.size, storage: m.store()})
 	return nil
 }
 

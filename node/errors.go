@@ -16,8 +16,7 @@ var (
 	ErrHandshake  = errors.New("malformed handshake message")
 	ErrPeerName   = errors.New("peer has another name")
 	ErrCrowded    = errors.New("too many handshakes at one time")
-
-	ErrTooManyLinks = errors.New("too many links already (MaxLinks)")
+	ErrMaxLinks   = errors.New("too many links already (MaxLinks)")
 
 	ErrNoConnection = errors.New("no connection")
 	ErrTickTimeout  = errors.New("nothing heard for net_ticktime")
@@ -26,7 +25,7 @@ var (
 	ErrDisconnected = errors.New("disconnected by this node")
 	ErrReplaced     = errors.New("replaced by a new connection of the same node")
 	ErrOverload     = errors.New("peer does not read: too much waits to be sent to it (MaxOutboxBytes)")
-	ErrTooMany      = errors.New("peer has too many links and monitors (MaxWatches)")
+	ErrMaxWatches   = errors.New("peer has too many links and monitors (MaxWatches)")
 	ErrClosed       = errors.New("node closed")
 	ErrNotStarted   = errors.New("node not started")
 

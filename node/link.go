@@ -34,6 +34,7 @@ type link struct {
 
 	bytesIn   atomic.Uint64
 	calls     atomic.Int32  // functions running for the peer
+	callBytes atomic.Int64  // of their arguments on the wire
 	delivered atomic.Uint64 // signals, for the watch over slow receivers
 	receiving atomic.Pointer[Process]
 
@@ -41,7 +42,8 @@ type link struct {
 	done chan struct{} // closed by fail
 	err  error         // why, valid after done
 
-	in receiver // the reader's own
+	in      receiver // the reader's own
+	watches int      // the reader's own, see watch
 }
 
 func (n *Node) newLink(conn net.Conn, res handshakeResult, inbound bool) *link {

@@ -10,6 +10,7 @@ import (
 type Mailbox struct {
 	mu       sync.Mutex
 	queue    []Signal
+	bytes    int           // that the messages of queue took on the wire
 	priority int           // of the queue, that many at its head have priority
 	arrived  chan struct{} // closed by Receive; nil when nobody waits
 }
@@ -18,6 +19,7 @@ type Mailbox struct {
 func (m *Mailbox) Receive(_ *Process, s Signal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.bytes += sizeOf(s)
 	if hasPriority(s) {
 		m.queue = slices.Insert(m.queue, m.priority, s)
 		m.priority++
@@ -28,6 +30,13 @@ func (m *Mailbox) Receive(_ *Process, s Signal) {
 		close(m.arrived)
 		m.arrived = nil
 	}
+}
+
+func sizeOf(s Signal) int {
+	if m, ok := s.(Message); ok {
+		return m.size
+	}
+	return 0
 }
 
 func hasPriority(s Signal) bool {
@@ -49,6 +58,7 @@ func (m *Mailbox) Next(ctx context.Context) (Signal, error) {
 			m.queue[0] = nil
 			m.queue = m.queue[1:]
 			m.priority = max(m.priority-1, 0)
+			m.bytes -= sizeOf(s)
 			m.mu.Unlock()
 			return s, nil
 		}
@@ -70,4 +80,11 @@ func (m *Mailbox) Len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.queue)
+}
+
+// held is the number of signals waiting, and the bytes that they took on the wire.
+func (m *Mailbox) held() (signals, bytes int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.queue), m.bytes
 }

@@ -286,7 +286,7 @@ func (n *Node) markPending(name Name, flags Flags, a *attempt) verdict {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if p := n.peers[name]; (p == nil || p.link == nil) && n.links >= n.config.MaxLinks {
-		return verdict{status: statusNotAllowed, err: ErrTooManyLinks}
+		return verdict{status: statusNotAllowed, err: ErrMaxLinks}
 	}
 	p := n.peerOf(name)
 	v := verdict{status: statusOK}
@@ -317,7 +317,7 @@ func (n *Node) nameHim(host string, a *attempt) verdict {
 		n.mu.Lock()
 		if n.links >= n.config.MaxLinks {
 			n.mu.Unlock()
-			return verdict{status: statusNotAllowed, err: ErrTooManyLinks}
+			return verdict{status: statusNotAllowed, err: ErrMaxLinks}
 		}
 		if n.peers[name] == nil {
 			n.peerOf(name).accept = a

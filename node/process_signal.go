@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/beamkeeper/beamkeeper/etf"
 )
@@ -83,7 +84,7 @@ func deliverDirect(p *Process, s Signal) { p.recv.Receive(p, s) }
 // exitSignal delivers an exit signal that did not come through a link.
 func (p *Process) exitSignal(deliver func(*Process, Signal), x Exit) {
 	if p.shield.Load() {
-		p.node.config.Log.Warn("exit signal refused", "from", etf.Format(x.From), "to", etf.Format(p.pid), "names", p.Info().Names)
+		p.node.warnings.log(p.node.config.Log, slog.LevelWarn, "exit signal refused", "from", etf.Format(x.From), "to", etf.Format(p.pid), "names", p.Info().Names)
 		return
 	}
 	x.Killed = x.Reason == etf.Term(atomKill)

@@ -292,7 +292,7 @@ func (r *receiver) message(b []byte, plain bool) error {
 		if errors.Is(err, etf.ErrRecord) {
 			err = fmt.Errorf("%w (DFLAG_NATIVE_RECORDS was not offered)", err)
 		}
-		if !errors.Is(err, ErrProtocol) {
+		if !errors.Is(err, ErrProtocol) && !errors.Is(err, ErrMaxWatches) {
 			err = fmt.Errorf("%w: %w", ErrProtocol, err)
 		}
 		return err

@@ -103,14 +103,13 @@ func rexCall(p *Process, m Message, t etf.Tuple, reply func(etf.Term)) {
 	if l == nil {
 		return
 	}
-	if int(l.calls.Load()) >= n.config.MaxCalls {
+	if !l.beginCall(m.size) {
 		reply(badrpc(&CallError{Class: ClassError, Reason: etf.Atom("system_limit")}))
 		return
 	}
 	info := CallInfo{Peer: l.peer, Caller: m.From, GroupLeader: leader, Module: mod, Function: fun}
-	l.calls.Add(1)
 	n.soon(func() {
-		defer l.calls.Add(-1)
+		defer l.endCall(m.size)
 		v, err := n.apply(l.ctx, info, args)
 		if err != nil {
 			v = badrpc(asCallError(info, err))

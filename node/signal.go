@@ -28,7 +28,11 @@ type Message struct {
 
 	link    *link
 	storage *storage
+	size    int
 }
+
+// Size is how many bytes Term took on the wire, 0 for messages of the own node.
+func (m Message) Size() int { return m.size }
 
 // Peer is the node whose link the message came by, the zero Name for the own node. From, and pids in Term, are only
 // that peer's word.

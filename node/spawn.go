@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/beamkeeper/beamkeeper/etf"
 )
@@ -48,16 +49,17 @@ func (m *control) spawnRequest(token bool) error {
 		if _, isFun := list[0].(*etf.Fun); isFun {
 			return refuse("notsup")
 		}
-	case int(l.calls.Load()) >= n.config.MaxCalls:
-		return refuse("system_limit")
 	default:
 		if reason := n.funcs.refusal(mod, fun, len(list)); reason != "" {
-			n.config.Log.Warn("spawn refused", "function", fmt.Sprintf("%s:%s/%d", mod, fun, arity), "peer", l.peer.String())
+			n.warnings.log(n.config.Log, slog.LevelWarn, "spawn refused", "function", fmt.Sprintf("%s:%s/%d", mod, fun, arity), "peer", l.peer.String())
 			return refuse(reason)
 		}
 	}
 
-	call := &call{link: l, info: CallInfo{Peer: l.peer, Caller: from, GroupLeader: leader, Module: mod, Function: fun}, args: list}
+	if !l.beginCall(m.size) {
+		return refuse("system_limit")
+	}
+	call := &call{link: l, size: m.size, info: CallInfo{Peer: l.peer, Caller: from, GroupLeader: leader, Module: mod, Function: fun}, args: list}
 	call.ctx, call.cancel = context.WithCancel(l.ctx)
 	call.process = n.Spawn(call)
 	call.info.Process, call.info.Inbox = call.process, &call.inbox
@@ -68,7 +70,6 @@ func (m *control) spawnRequest(token bool) error {
 		call.process.linkedBy(from, l)
 	}
 	l.sendSpawnReply(call.process.key(), ref, from, flags, call.process.pid)
-	l.calls.Add(1)
 	n.wg.Go(call.run)
 	return nil
 }
@@ -117,9 +118,10 @@ type call struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	inbox   Mailbox
+	size    int // bytes of args on the wire
 }
 
-const maxInbox = 1024 // signals that a function has not asked for
+const maxInbox = 1024 // signals that a function has not asked for; their bytes are bounded by MaxMessageBytes
 
 // Receive ends the function when its process is told to exit; other signals wait until it asks for them.
 func (c *call) Receive(p *Process, s Signal) {
@@ -128,13 +130,13 @@ func (c *call) Receive(p *Process, s Signal) {
 		c.cancel()
 		return
 	}
-	if c.inbox.Len() < maxInbox {
+	if signals, bytes := c.inbox.held(); signals < maxInbox && bytes <= c.link.node.config.MaxMessageBytes {
 		c.inbox.Receive(p, s)
 	}
 }
 
 func (c *call) run() {
-	defer c.link.calls.Add(-1)
+	defer c.link.endCall(c.size)
 	defer c.cancel()
 	n := c.link.node
 	info := c.info
