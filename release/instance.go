@@ -16,7 +16,26 @@ import (
 )
 
 // Owner is the OS user and group that an instance runs as.
-type Owner struct{ UID, GID int }
+type Owner struct {
+	UID, GID int
+	ReadOnly bool // the files stay the daemon's; the group may read what their owner may
+}
+
+// uid is whose the files become; -1: they stay ours.
+func (o Owner) uid() int {
+	if o.ReadOnly {
+		return -1
+	}
+	return o.UID
+}
+
+// mode is what the mode of a file becomes.
+func (o Owner) mode(m fs.FileMode) fs.FileMode {
+	if o.ReadOnly {
+		return m&^0o022 | m>>3&0o050
+	}
+	return m
+}
 
 // Folder is the folder of an instance.
 type Folder struct {

@@ -207,6 +207,34 @@ func TestStore_PrepareForAnOwner(t *testing.T) {
 	}
 }
 
+func TestStore_PrepareForAReader(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	sh := newShelf(t)
+	sh.put(t, "shop", "1", archiveOf(t, mixRelease("shop", "1")...))
+	s := sh.open(t)
+	r := fetchOK(t, s, "shop", Current{Version: "1"})
+	if err := s.Prepare(context.Background(), "shop", "shop-aaaaaa", r, &Owner{UID: 12345, GID: 23456, ReadOnly: true}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"new":                 "0:23456 -rwxr-xr-x",
+		"new/lib/shop-1/ebin": "0:23456 -rwxr-xr-x",
+		"new/releases/COOKIE": "0:23456 -rw-r-----",
+	} {
+		info, err := os.Lstat(filepath.Join(s.InstanceDir("shop", "shop-aaaaaa"), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		if got := fmt.Sprintf("%d:%d %v", st.Uid, st.Gid, info.Mode().Perm()); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 func TestStore_PrepareFails(t *testing.T) {
 	t.Parallel()
 	sh := newShelf(t)

@@ -91,10 +91,13 @@ func (c *treeCopier) duplicate(from, to string, info fs.FileInfo, reflink bool) 
 		_, err = io.Copy(dst, src)
 	}
 	if err == nil {
-		err = dst.Chmod(info.Mode().Perm())
-	}
-	if err == nil && c.owner != nil {
-		err = dst.Chown(c.owner.UID, c.owner.GID)
+		mode := info.Mode().Perm()
+		if c.owner != nil {
+			mode, err = c.owner.mode(mode), dst.Chown(c.owner.uid(), c.owner.GID)
+		}
+		if err == nil {
+			err = dst.Chmod(mode)
+		}
 	}
 	if closeErr := dst.Close(); err == nil {
 		err = closeErr
@@ -109,7 +112,7 @@ func (c *treeCopier) own(name string) error {
 	if c.owner == nil {
 		return nil
 	}
-	return os.Lchown(name, c.owner.UID, c.owner.GID)
+	return os.Lchown(name, c.owner.uid(), c.owner.GID)
 }
 
 // canReflink tries whether two files in dir can share blocks.

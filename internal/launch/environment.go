@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/beamkeeper/beamkeeper/internal/process"
+	"github.com/beamkeeper/beamkeeper/internal/render"
 )
 
 // environment is an instance's environment in the making.
@@ -73,14 +74,29 @@ func baseEnvironment(s Spec) (environment, error) {
 
 func (e environment) set(key, value string) { e[key] = value }
 
-// configured adds the configuration's variables and ports.
-func (e environment) configured(s Spec, ports map[string]int) error {
-	for _, v := range s.Env {
+// configured adds the configuration's env files, variables and ports.
+func (e environment) configured(s Spec, f render.Facts) error {
+	fromFiles, err := readEnvFiles(s.EnvFiles)
+	if err != nil {
+		return err
+	}
+	for _, v := range fromFiles {
 		if err := checkVar(v); err != nil {
 			return err
 		}
 		e.set(v.Key, v.Value)
 	}
+	for _, v := range s.Env {
+		var err error
+		if v.Value, err = render.Text("env "+v.Key, v.Value, f); err != nil {
+			return err
+		}
+		if err := checkVar(v); err != nil {
+			return err
+		}
+		e.set(v.Key, v.Value)
+	}
+	ports := f.Ports
 	for key, n := range ports {
 		if err := checkVar(Var{Key: key}); err != nil {
 			return fmt.Errorf("replica port: %w", err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/beamkeeper/beamkeeper/internal/process"
+	"github.com/beamkeeper/beamkeeper/internal/render"
+	"github.com/beamkeeper/beamkeeper/internal/sandbox"
 )
 
 // Plan is the command that starts an instance. Printed or logged, it shows neither environment nor files.
@@ -19,6 +21,9 @@ type Plan struct {
 	Env       []string // sorted, each key once
 	Dir       string
 	User      string
+	Group     string
+	Enter     *sandbox.Entry // nil: the program is started as it is
+	Dirs      []Dir          // made by Prepare
 	Node      string         // the node's full name, instance@host
 	Ports     map[string]int // the instance's own ports
 	Files     []File         // written by Prepare
@@ -30,6 +35,9 @@ type File struct {
 	Path    string
 	Mode    os.FileMode
 	Content []byte // may be secret
+	User    string // empty: the plan's
+	Group   string // empty: the user's
+	shared  bool   // not in a directory of its own
 }
 
 // Build makes the plan of s. It looks at the disk (is the release's start script there?) but changes nothing.
@@ -62,7 +70,21 @@ func build(s Spec) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Dir: s.Root, User: s.User, Node: full, Ports: ports}
+	dirs, err := s.dirs()
+	if err != nil {
+		return Plan{}, err
+	}
+	facts, err := s.facts(full, ports, dirs)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Dir: s.Root, User: s.User, Group: s.Group, Node: full, Ports: ports, Dirs: dirs}
+	if s.ReadOnly {
+		p.Dirs = append(p.Dirs, Dir{Kind: privateDir, Path: s.runDir(), Mode: 0o700}, Dir{Kind: privateDir, Path: filepath.Join(s.runDir(), "tmp"), Mode: 0o700})
+		env.set("RELEASE_TMP", filepath.Join(s.runDir(), "tmp"))        // mix
+		env.set("RELX_OUT_FILE_PATH", filepath.Join(s.runDir(), "tmp")) // relx
+	}
+	env.directories(dirs)
 	switch s.Language {
 	case Elixir:
 		p.elixir(s, env, long)
@@ -73,7 +95,14 @@ func build(s Spec) (Plan, error) {
 	default:
 		return Plan{}, fmt.Errorf("language %q is none of elixir, erlang, gleam", s.Language)
 	}
-	if err := env.configured(s, ports); err != nil {
+	if err := env.configured(s, facts); err != nil {
+		return Plan{}, err
+	}
+	vmArgs, err := render.Text("vm_args", s.VMArgs, facts)
+	if err == nil {
+		err = env.vmArgs(vmArgs)
+	}
+	if err != nil {
 		return Plan{}, err
 	}
 	if s.Language == Elixir {
@@ -88,6 +117,10 @@ func build(s Spec) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	if err := p.place(s, facts); err != nil {
+		return Plan{}, err
+	}
+	p.enter(s)
 	env.set(process.EnvInstance, s.Instance)
 	env.set(process.EnvApp, s.App)
 	env.set(process.EnvNode, s.Daemon)
@@ -104,7 +137,7 @@ func build(s Spec) (Plan, error) {
 
 // Command is the plan as process.Start takes it, with the files that get its output.
 func (p Plan) Command(stdout, stderr string) process.Command {
-	return process.Command{Path: p.Path, Args: p.Args, Env: p.Env, Dir: p.Dir, User: p.User, Stdout: stdout, Stderr: stderr}
+	return process.Command{Path: p.Path, Args: p.Args, Env: p.Env, Dir: p.Dir, User: p.User, Group: p.Group, Enter: p.Enter, Stdout: stdout, Stderr: stderr}
 }
 
 // Lookup returns a variable of the instance's environment.
@@ -153,58 +186,74 @@ func (p Plan) portNames() string {
 	return strings.Join(names, ", ")
 }
 
-// Prepare writes the plan's files, whole or not at all, owned by the plan's user. The release itself, to which start
-// scripts write too (mix: tmp, relx: releases/VERSION/vm.args), must belong to that user already.
+// Prepare makes the plan's folders and writes its files, each whole or not at all, owned by the plan's user unless they
+// say otherwise. The release itself, to which start scripts write too (mix: tmp, relx: releases/VERSION/vm.args), must
+// belong to that user already, or the description say that it is read-only.
 func (p Plan) Prepare() error {
+	uid, gid, err := ownerIDs(p.User, p.Group)
+	if err != nil {
+		return fmt.Errorf("launch: prepare: %w", err)
+	}
+	for _, d := range p.Dirs {
+		if err := makeDir(d, uid, gid); err != nil {
+			return fmt.Errorf("launch: prepare: dirs: %s: %w", d.Kind, explainFolder(err))
+		}
+	}
 	for _, f := range p.Files {
 		if err := p.write(f); err != nil {
-			return fmt.Errorf("launch: prepare: %w", err)
+			return fmt.Errorf("launch: prepare: %w", explainFolder(err))
 		}
 	}
 	return nil
+}
+
+// explainFolder says what to do about a folder that cannot be made.
+func explainFolder(err error) error {
+	if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
+		return fmt.Errorf("%w: the daemon is not root: give it a path in a folder of uid %d, or make the folder", err, os.Geteuid())
+	}
+	return err
 }
 
 func (p Plan) write(f File) error {
-	dir := filepath.Dir(f.Path)
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
+	if f.User == "" {
+		f.User = p.User
+		if f.Group == "" {
+			f.Group = p.Group
+		}
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	temp, err := os.CreateTemp(dir, ".new-*") // mode 0600
+	uid, gid, err := ownerIDs(f.User, f.Group)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp.Name()) // renamed, if all went well
-	_, err = temp.Write(f.Content)
-	if err == nil {
-		err = temp.Chmod(f.Mode)
-	}
-	if err = errors.Join(err, temp.Close()); err != nil {
-		return err
-	}
-	if err := p.own(dir, temp.Name()); err != nil {
-		return err
-	}
-	return os.Rename(temp.Name(), f.Path)
-}
-
-// own gives paths to the plan's user; with none, and where we have not the right to, they stay ours.
-func (p Plan) own(paths ...string) error {
-	if p.User == "" || os.Geteuid() != 0 {
-		return nil // Start says that another user needs root
-	}
-	a, err := process.LookupAccount(p.User)
-	if err != nil {
-		return err
-	}
-	for _, path := range paths {
-		if err := os.Lchown(path, int(a.UID), int(a.GID)); err != nil {
+	if !f.shared {
+		if err := makeDir(Dir{Path: filepath.Dir(f.Path), Mode: 0o700}, uid, gid); err != nil {
 			return err
 		}
 	}
-	return nil
+	return putFile(f.Path, f.Content, f.Mode, uid, gid)
+}
+
+// ownerIDs looks up to whom files are given; -1 is us, for a daemon that is not root too: Start says that another user
+// needs root.
+func ownerIDs(user, group string) (uid, gid int, err error) {
+	uid, gid = -1, -1
+	if os.Geteuid() != 0 {
+		return uid, gid, nil
+	}
+	if user != "" {
+		a, err := process.LookupAccount(user)
+		if err != nil {
+			return uid, gid, err
+		}
+		uid, gid = int(a.UID), int(a.GID)
+	}
+	if group != "" {
+		if gid, err = process.LookupGroup(group); err != nil {
+			return uid, gid, err
+		}
+	}
+	return uid, gid, nil
 }
 
 // String shows no environment, which may hold secrets.

@@ -4,8 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"unicode"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/beamkeeper/beamkeeper/internal/render"
+	"github.com/beamkeeper/beamkeeper/internal/sandbox"
 )
 
 // Language is what a release was written in, which decides how it is started.
@@ -27,6 +33,17 @@ type Port struct {
 	Base int
 }
 
+// Placement is a file that the configuration gives to an app.
+type Placement struct {
+	Path     string      // template; relative to RunDir
+	Source   string      // file that is copied; empty: Content
+	Content  string      // template
+	Template bool        // Source is a template too
+	User     string      // empty: Spec.User
+	Group    string      // empty: the user's
+	Mode     os.FileMode // 0: 0640
+}
+
 // Spec describes an instance to start.
 type Spec struct {
 	App      string // also the release's name: bin/APP
@@ -43,6 +60,19 @@ type Spec struct {
 	Slot  int    // 0..replicas
 	Ports []Port // KEY = Base + Slot
 	Env   []Var  // of the configuration, values taken as they are; a later key wins
+
+	// What the configuration adds. Env values, vm_args and files are templates, see package render.
+	Version  string      // of the release, for templates
+	EnvFiles []string    // read in order; a later key wins, and Env wins over all; -PATH may be missing
+	Dirs     []Dir       // made by Prepare
+	Place    []Placement // files written by Prepare
+	VMArgs   string      // flags of erl, as in a vm.args file; they win over the release's own
+	CPUs     int         // cores the instance may use, for templates; 0: the machine's
+	Memory   int64       // bytes it may use, for templates; 0: the machine's
+	Umask    *int        // nil: the daemon's
+	Group    string      // primary OS group; empty: the user's
+	Sandbox  sandbox.Options
+	ReadOnly bool // the release belongs to somebody else: what its start writes goes to RunDir
 
 	BaseEnv  []string // the daemon's own environment (os.Environ()), of which an allow-list is passed on
 	OmitPath []string // directories taken out of PATH, besides $BINDIR of BaseEnv
@@ -116,4 +146,26 @@ func (s Spec) checkCookie() error {
 		return fmt.Errorf("the cookie starts with -, which erl takes for an option: use another one")
 	}
 	return nil
+}
+
+// facts are what the templates may name.
+func (s Spec) facts(node string, ports map[string]int, dirs []Dir) (render.Facts, error) {
+	f := render.Facts{
+		App: s.App, Instance: s.Instance, Node: node, Host: node[strings.IndexByte(node, '@')+1:], Version: s.Version, Slot: s.Slot,
+		CPUs: s.CPUs, Memory: s.Memory, Ports: ports, Dirs: make(map[string]string), RunDir: s.runDir(), Root: s.Root,
+	}
+	for _, d := range dirs {
+		f.Dirs[d.Kind] = d.Path
+	}
+	if f.CPUs == 0 {
+		f.CPUs = runtime.NumCPU()
+	}
+	if f.Memory == 0 {
+		var info unix.Sysinfo_t
+		if err := unix.Sysinfo(&info); err != nil {
+			return f, fmt.Errorf("memory of the machine: %w", err)
+		}
+		f.Memory = int64(info.Totalram) * int64(info.Unit)
+	}
+	return f, nil
 }

@@ -53,6 +53,39 @@ func LookupAccount(name string) (Account, error) {
 	return a, nil
 }
 
+// LookupGroup finds the number of an OS group by name or number.
+func LookupGroup(name string) (int, error) {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		if _, numeric := strconv.ParseUint(name, 10, 32); numeric == nil {
+			g, err = user.LookupGroupId(name)
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("process: OS group %q: %w (make it with: groupadd --system %s)", name, err, name)
+	}
+	gid, err := strconv.ParseUint(g.Gid, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("process: OS group %q: gid: %w", name, err)
+	}
+	return int(gid), nil
+}
+
+// inGroup makes a group the account's primary one.
+func (a Account) inGroup(name string) (Account, error) {
+	if name == "" {
+		return a, nil
+	}
+	gid, err := LookupGroup(name)
+	if err != nil {
+		return a, err
+	}
+	if a.GID = uint32(gid); !slices.Contains(a.Groups, a.GID) {
+		a.Groups = append(slices.Clone(a.Groups), a.GID)
+	}
+	return a, nil
+}
+
 // credential returns nil when the account is the daemon's own, which needs no right to change it.
 func (a Account) credential() (*syscall.Credential, error) {
 	if int(a.UID) == os.Geteuid() && int(a.GID) == os.Getegid() {

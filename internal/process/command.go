@@ -1,5 +1,7 @@
 package process
 
+import "github.com/beamkeeper/beamkeeper/internal/sandbox"
+
 // The environment variables that say whose a process is.
 const (
 	EnvInstance = "BEAMKEEPER_INSTANCE"
@@ -16,4 +18,7 @@ type Command struct {
 	Stdout string   // file appended to, made when missing (with its directory); empty: /dev/null
 	Stderr string   // the same; may be equal to Stdout
 	User   string   // OS user to run as (name or number); empty: the daemon's own
+	Group  string   // its primary group; empty: the user's
+
+	Enter *sandbox.Entry // what the process does before it becomes the program; nil: nothing
 }

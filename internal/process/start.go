@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -39,7 +40,7 @@ func start(c Command, instance string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	credential, err := Credential(c.User)
+	credential, err := c.credential()
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +63,12 @@ func start(c Command, instance string) (*Process, error) {
 		Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: credential, PidFD: &pidfd},
 	}
+	path, argv, err := c.enter(attr)
+	if err != nil {
+		return nil, err
+	}
 	keepDescriptors()
-	pid, err := startProcess(c.Path, append([]string{c.Path}, c.Args...), attr)
+	pid, err := startProcess(path, argv, attr)
 	if err != nil {
 		return nil, explainStart(c, err)
 	}
@@ -84,6 +89,48 @@ func start(c Command, instance string) (*Process, error) {
 	}
 	id := Identity{OSPID: pid, StartTime: s.start, BootID: boot, Instance: instance, Node: lookupEnv(c.Env, EnvNode)}
 	return watch(id, pidfd, true)
+}
+
+// credential says whom the process runs as; nil for the daemon's own user and group.
+func (c Command) credential() (*syscall.Credential, error) {
+	if c.User == "" && c.Group == "" {
+		return nil, nil
+	}
+	name := c.User
+	if name == "" {
+		name = strconv.Itoa(os.Geteuid())
+	}
+	a, err := LookupAccount(name)
+	if err == nil {
+		a, err = a.inGroup(c.Group)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.credential()
+}
+
+// enter gives the program to start: c's, or, when there is something to be done first, our own binary, which becomes it.
+func (c Command) enter(attr *syscall.ProcAttr) (path string, argv []string, err error) {
+	if c.Enter == nil {
+		return c.Path, append([]string{c.Path}, c.Args...), nil
+	}
+	if st, err := os.Stat(c.Path); err != nil || st.IsDir() || st.Mode()&0o111 == 0 {
+		return "", nil, explainStart(c, errors.Join(err, syscall.EACCES)) // before it is one of many lines in a log
+	}
+	e := *c.Enter
+	e.Dir = c.Dir
+	if cred := attr.Sys.Credential; cred != nil {
+		uid := int(cred.Uid)
+		e.UID, e.GID = &uid, int(cred.Gid)
+		for _, g := range cred.Groups {
+			e.Groups = append(e.Groups, int(g))
+		}
+		attr.Sys.Credential = nil // the process itself becomes the user, after what needs root
+	}
+	e.Attr(attr.Sys)
+	path, args, err := e.Command(c.Path, c.Args)
+	return path, append([]string{"beamkeeper"}, args...), err
 }
 
 // openFiles opens standard input, output and error; what it opened is returned with an error too.
