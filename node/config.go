@@ -140,7 +140,10 @@ func setDefault[T comparable](v *T, def T) {
 }
 
 // TCP is the plain transport.
-type TCP struct{}
+type TCP struct {
+	// ListenTCP opens the socket, for those who have one open already; nil: net.ListenConfig.
+	ListenTCP func(ctx context.Context, addr string) (net.Listener, error)
+}
 
 // Dial connects over TCP.
 func (TCP) Dial(ctx context.Context, addr string, _ Name) (net.Conn, error) {
@@ -149,7 +152,10 @@ func (TCP) Dial(ctx context.Context, addr string, _ Name) (net.Conn, error) {
 }
 
 // Listen listens on TCP.
-func (TCP) Listen(ctx context.Context, addr string) (net.Listener, error) {
+func (t TCP) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	if t.ListenTCP != nil {
+		return t.ListenTCP(ctx, addr)
+	}
 	var lc net.ListenConfig
 	return lc.Listen(ctx, "tcp", addr)
 }

@@ -91,6 +91,10 @@ func (n *Node) serveListener(l net.Listener) {
 		}
 		n.wg.Go(func() {
 			defer func() { <-n.accepting }()
+			if n.probes.own(conn) {
+				conn.Close() // which is the answer
+				return
+			}
 			n.acceptConn(conn)
 		})
 	}

@@ -35,6 +35,7 @@ type Node struct {
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	accepting chan struct{} // one token for each goroutine that accepts
+	probes    probes
 	inbound   handshakes
 	warnings  gate         // of what strangers can cause as often as they like
 	calls     atomic.Int64 // functions running for all peers

@@ -49,6 +49,9 @@ type Source interface {
 type Transport struct {
 	Source Source
 	Time   func() time.Time // nil: time.Now
+
+	// ListenTCP opens the socket below; nil: net.ListenConfig.
+	ListenTCP func(ctx context.Context, addr string) (net.Listener, error)
 }
 
 // HandshakeHeader is 4, see inet_tls_dist.
@@ -86,8 +89,7 @@ func (t *Transport) Dial(ctx context.Context, addr string, peer node.Name) (net.
 
 // Listen listens on TCP. Accepted connections shake hands with their first Read, so that nobody waits for a slow one.
 func (t *Transport) Listen(ctx context.Context, addr string) (net.Listener, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr)
+	l, err := node.TCP{ListenTCP: t.ListenTCP}.Listen(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
