@@ -31,14 +31,14 @@ const (
 // Spec: https://www.erlang.org/doc/apps/erts/erl_dist_protocol.html#epmd-protocol
 type EPMDServer struct {
 	MaxNames    int           // nodes registered at one time; more get an error; 0: 1000
-	MaxConns    int           // connections of those that are not registered; more are closed; 0: 256
+	MaxConns    int           // connections of those that are not registered; beyond, the oldest is closed; 0: 256
 	IdleTimeout time.Duration // for a request to arrive whole, and for the answer to leave; 0: 10 s
 	Log         *slog.Logger  // nil: slog.DiscardHandler
 
-	mu    sync.Mutex
-	names map[string]*epmdEntry
-	conns map[net.Conn]struct{}
-	asks  int // connections that are not registered
+	mu     sync.Mutex
+	names  map[string]*epmdEntry
+	conns  map[net.Conn]struct{}
+	asking []net.Conn // those that are not registered, the oldest first
 }
 
 // Serve answers on all listeners and closes them. It returns nil when ctx has ended, or when it was asked to end with
@@ -118,28 +118,29 @@ func (s *EPMDServer) accept(ctx context.Context, stop context.CancelCauseFunc, l
 	}
 }
 
-// enter notes a connection, unless there are too many.
+// enter notes a connection. When there are too many the oldest that has not registered gives way, so that nobody can keep
+// others out by saying nothing. It is false when the server ends.
 func (s *EPMDServer) enter(ctx context.Context, c net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asks >= s.MaxConns || ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return false
 	}
-	s.asks++
+	if len(s.asking) >= s.MaxConns {
+		s.asking[0].Close() // its serve ends
+		s.asking = s.asking[1:]
+	}
+	s.asking = append(s.asking, c)
 	s.conns[c] = struct{}{}
 	return true
 }
 
 // serve answers one connection: one request, and then, if that was ALIVE2_REQ, it holds the name until the peer closes.
 func (s *EPMDServer) serve(c net.Conn) (killed bool) {
-	asking := true
 	asked := func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if asking {
-			asking = false
-			s.asks--
-		}
+		s.asking = slices.DeleteFunc(s.asking, func(x net.Conn) bool { return x == c })
 	}
 	defer func() {
 		c.Close()
