@@ -2,83 +2,102 @@ package actors
 
 import (
 	"context"
+	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
-	"sync"
-	"time"
+	"slices"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/applog"
 )
 
-// lookForInstances is how often Logs with Follow looks whether an app has instances that it does not follow yet.
-const lookForInstances = 500 * time.Millisecond
-
-type logFile struct{ instance, stream, path string }
-
 // Logs implements api.Control. Following an app follows the instances that it gets later, too.
 func (s *System) Logs(ctx context.Context, r api.LogRequest, yield func(api.LogLine) bool) error {
-	o := applog.Options{Lines: r.Lines}
-	if r.Since > 0 {
-		o.Since = time.Now().Add(-r.Since)
-	}
-	if r.Grep != "" {
-		re, err := regexp.Compile(r.Grep)
-		if err != nil {
-			return api.Errorf(api.CodeUsage, "grep: %v", err)
-		}
-		o.Grep = re
-	}
-	if r.Stream != "" && r.Stream != "stdout" && r.Stream != "stderr" {
-		return api.Errorf(api.CodeUsage, "there is no stream %q; they are stdout and stderr", r.Stream)
-	}
-	files, err := s.logsOf(r)
+	q, err := logQuery(r)
 	if err != nil {
 		return err
 	}
-	if !r.Follow {
-		for _, f := range files {
-			more := true
-			err := applog.Read(ctx, f.path, o, func(l applog.Line) bool {
-				more = yield(f.line(l))
-				return more
-			})
-			if err != nil || !more {
-				return asAPI(err)
+	if q.Files, err = s.logsOf(r); err != nil {
+		return err
+	}
+	if r.From != nil {
+		q.From = make(map[string]int64)
+		for _, f := range q.Files {
+			if end, ok := r.From[f.Instance+"/"+f.Stream]; ok {
+				q.From[f.Path] = end
 			}
 		}
-		return nil
 	}
-	o.Follow = true
-	return s.follow(ctx, r, files, o, yield)
+	if r.Follow && r.Instance == "" {
+		q.More = func() []applog.File {
+			files, err := s.logsOf(r)
+			if err != nil {
+				return nil // asked again soon
+			}
+			return files
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	return asAPI(applog.Search(ctx, q, func(l applog.Line) bool {
+		return yield(api.LogLine{
+			Instance: l.File.Instance, Stream: l.File.Stream, Time: api.Time{Time: l.Time}, Level: l.Level.String(), Text: l.Text, End: l.End,
+		})
+	}))
 }
 
-func (f logFile) line(l applog.Line) api.LogLine {
-	return api.LogLine{Instance: f.instance, Stream: f.stream, Time: api.Time{Time: l.Time}, Text: l.Text}
+// logQuery checks what is asked for.
+func logQuery(r api.LogRequest) (q applog.Query, err error) {
+	q = applog.Query{Lines: r.Lines, Since: r.Since.Time, Until: r.Until.Time, Follow: r.Follow, Invert: r.Invert}
+	if r.Grep != "" {
+		if q.Grep, err = regexp.Compile(r.Grep); err != nil {
+			return q, api.Errorf(api.CodeUsage, "grep: %v", err)
+		}
+	}
+	if q.Level, err = applog.ParseLevel(r.Level); err != nil {
+		return q, api.Errorf(api.CodeUsage, "level: %v", err)
+	}
+	if r.Stream != "" && r.Stream != "stdout" && r.Stream != "stderr" {
+		return q, api.Errorf(api.CodeUsage, "there is no stream %q; they are stdout and stderr", r.Stream)
+	}
+	return q, nil
 }
 
 // logsOf lists the log files that r asks for.
-func (s *System) logsOf(r api.LogRequest) ([]logFile, error) {
-	var names []string
+func (s *System) logsOf(r api.LogRequest) ([]applog.File, error) {
+	names := make(map[string]bool)
 	recs, err := s.records(r.Target)
 	switch {
 	case err == nil:
 		for _, rec := range recs {
-			names = append(names, rec.Name)
+			names[rec.Name] = true
 		}
 	case s.leftLogs(r.Target):
-		names = []string{r.Instance}
+		names[r.Instance] = true
 	default:
 		return nil, err
 	}
-	var files []logFile
-	for _, name := range names {
+	if r.All && r.Instance == "" {
+		logs, err := applog.List(filepath.Join(s.cfg.LogDir, r.App))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range logs {
+			if app, ok := AppOf(f.Instance); ok && app == r.App {
+				names[f.Instance] = true
+			}
+		}
+	}
+	var files []applog.File
+	for _, name := range slices.Sorted(maps.Keys(names)) {
 		stdout, stderr := s.logFiles(r.App, name)
 		if r.Stream != "stderr" {
-			files = append(files, logFile{name, "stdout", stdout})
+			files = append(files, applog.File{Path: stdout, Instance: name, Stream: "stdout"})
 		}
 		if r.Stream != "stdout" {
-			files = append(files, logFile{name, "stderr", stderr})
+			files = append(files, applog.File{Path: stderr, Instance: name, Stream: "stderr"})
 		}
 	}
 	return files, nil
@@ -89,70 +108,14 @@ func (s *System) leftLogs(t api.Target) bool {
 	if app, ok := AppOf(t.Instance); !ok || app != t.App {
 		return false
 	}
-	if _, ours := s.specs[t.App]; !ours {
+	if !s.has(t.App) {
 		return false
 	}
-	stdout, _ := s.logFiles(t.App, t.Instance)
-	_, err := os.Stat(stdout)
-	return err == nil
+	logs, err := applog.List(filepath.Join(s.cfg.LogDir, t.App))
+	return err == nil && slices.ContainsFunc(logs, func(f applog.File) bool { return f.Instance == t.Instance })
 }
 
-// follow reads many files at once and yields from one goroutine.
-func (s *System) follow(ctx context.Context, r api.LogRequest, files []logFile, o applog.Options, yield func(api.LogLine) bool) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer context.AfterFunc(s.ctx, cancel)()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	lines := make(chan api.LogLine)
-	failed := make(chan error, 1)
-	followed := make(map[string]bool)
-	add := func(files []logFile, o applog.Options) {
-		for _, f := range files {
-			if followed[f.path] {
-				continue
-			}
-			followed[f.path] = true
-			wg.Go(func() {
-				err := applog.Read(ctx, f.path, o, func(l applog.Line) bool {
-					select {
-					case lines <- f.line(l):
-						return true
-					case <-ctx.Done():
-						return false
-					}
-				})
-				if err != nil && ctx.Err() == nil {
-					select {
-					case failed <- err:
-					default:
-					}
-				}
-			})
-		}
-	}
-	add(files, o)
-	again := time.NewTicker(lookForInstances)
-	defer again.Stop()
-	for {
-		select {
-		case l := <-lines:
-			if !yield(l) {
-				return nil
-			}
-		case err := <-failed:
-			return asAPI(err)
-		case <-again.C:
-			if r.Instance != "" {
-				continue
-			}
-			if files, err := s.logsOf(r); err == nil {
-				later := o
-				later.Lines = 0 // what a new instance has written so far is new
-				add(files, later)
-			}
-		case <-ctx.Done():
-			return nil
-		}
-	}
+// removeLogs removes the log folder of an app that is gone.
+func (s *System) removeLogs(app string) error {
+	return os.RemoveAll(filepath.Join(s.cfg.LogDir, app))
 }

@@ -15,7 +15,7 @@
 //	POST /v1/deployments/{id}/abort
 //	POST /v1/rpc                                        api.RPCRequest
 //	GET  /v1/events?since=&follow=                      server-sent events; Last-Event-ID wins over since
-//	GET  /v1/logs?app=&instance=&stream=&lines=&since_ms=&grep=&follow=   one JSON object per line
+//	GET  /v1/logs?app=&instance=&all=&stream=&lines=&since=&until=&level=&grep=&invert=&follow=   one JSON object per line
 //
 // Every error is an api.Error as JSON with the HTTP status that belongs to its code. A stream that fails after it
 // began ends with the error: an SSE event named failure, or a line {"error":{…}}.

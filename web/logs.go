@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
@@ -30,11 +31,12 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// logQuery reads a log request from its parameters: those of api.LogRequest, times as RFC 3339, from as
+// INSTANCE/STREAM:END as often as needed with resume=true. since_ms counts back from now.
 func logQuery(r *http.Request) (api.LogRequest, error) {
 	req := api.LogRequest{
 		Target: api.Target{App: r.FormValue("app"), Instance: r.FormValue("instance")},
-		Stream: r.FormValue("stream"),
-		Grep:   r.FormValue("grep"),
+		Stream: r.FormValue("stream"), Level: r.FormValue("level"), Grep: r.FormValue("grep"),
 	}
 	if req.App == "" {
 		return req, api.Errorf(api.CodeUsage, "the request names no app")
@@ -60,9 +62,37 @@ func logQuery(r *http.Request) (api.LogRequest, error) {
 		if err != nil || n < 0 || n > int64(100*365*24*time.Hour/time.Millisecond) {
 			return req, badQuery("since_ms", v, "milliseconds")
 		}
-		req.Since = time.Duration(n) * time.Millisecond
+		if n > 0 {
+			req.Since.Time = time.Now().Add(-time.Duration(n) * time.Millisecond)
+		}
 	}
-	var err error
-	req.Follow, err = queryBool(r, "follow")
-	return req, err
+	for key, t := range map[string]*api.Time{"since": &req.Since, "until": &req.Until} {
+		if v := r.FormValue(key); v != "" {
+			at, err := time.Parse(time.RFC3339Nano, v)
+			if err != nil {
+				return req, badQuery(key, v, "a time like 2026-11-20T18:15:00Z")
+			}
+			t.Time = at
+		}
+	}
+	for key, b := range map[string]*bool{"follow": &req.Follow, "invert": &req.Invert, "all": &req.All} {
+		var err error
+		if *b, err = queryBool(r, key); err != nil {
+			return req, err
+		}
+	}
+	resume, err := queryBool(r, "resume")
+	if err != nil || !resume {
+		return req, err
+	}
+	req.From = make(map[string]int64)
+	for _, v := range r.Form["from"] {
+		file, end, _ := strings.Cut(v, ":")
+		n, err := strconv.ParseInt(end, 10, 64)
+		if err != nil || n < 0 {
+			return req, badQuery("from", v, "INSTANCE/STREAM:END")
+		}
+		req.From[file] = n
+	}
+	return req, nil
 }

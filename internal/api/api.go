@@ -59,7 +59,7 @@ type Status struct {
 type App struct {
 	Name           string      `json:"name"`
 	Language       string      `json:"language"`
-	Mode           string      `json:"mode"` // automatic, or stopped (by an operator)
+	Mode           string      `json:"mode"` // automatic, stopped (by an operator), removing (from the configuration)
 	DesiredVersion string      `json:"desired_version"`
 	Ghosted        []string    `json:"ghosted"`
 	Replicas       int         `json:"replicas"`
@@ -95,6 +95,8 @@ type Instance struct {
 	RetryAt        Time           `json:"retry_at"` // in backoff: when it is started again
 
 	CertificateExpiresAt Time `json:"certificate_expires_at,omitzero"` // of its distribution over TLS; absent without
+
+	OldSettings bool `json:"old_settings,omitempty"` // it was started with other settings than those of the configuration now
 
 	Sees []string `json:"sees,omitzero"` // siblings that it is connected to; absent when the app is no mesh, or it was not asked yet
 }
@@ -186,6 +188,9 @@ const (
 	EventDaemonStopped    = "daemon_stopped"
 	EventActorRestarted   = "actor_restarted" // a crash inside the daemon that the tree repaired
 	EventScaled           = "scaled"
+	EventAppAdded         = "app_added"
+	EventAppRemoved       = "app_removed" // its instances have stopped, its data is kept
+	EventAppPurged        = "app_purged"
 
 	EventCertificateRenewed = "certificate_renewed"
 	EventCertificateProblem = "certificate_problem"
@@ -236,22 +241,33 @@ type DeployRequest struct {
 	Version string `json:"version,omitempty"`
 }
 
-// LogRequest asks for the lines of an app's or an instance's log files.
+// LogRequest asks for the lines of an app's or an instance's log files, compressed history included. Lines of several files
+// come in the order of their times.
 type LogRequest struct {
 	Target
-	Stream string        `json:"stream,omitempty"` // stdout, stderr; empty: both
-	Lines  int           `json:"lines"`            // the last so many of each file; 0: all
-	Follow bool          `json:"follow"`
-	Since  time.Duration `json:"since"`
-	Grep   string        `json:"grep,omitempty"` // regular expression (RE2)
+	Stream string `json:"stream,omitempty"` // stdout, stderr; empty: both
+	Lines  int    `json:"lines"`            // the last so many of each file that match; 0: all
+	Follow bool   `json:"follow"`
+	Since  Time   `json:"since,omitzero"`   // of this time or later
+	Until  Time   `json:"until,omitzero"`   // before
+	Level  string `json:"level,omitempty"`  // at least so grave: debug, info, notice, warning, error, critical, alert, emergency
+	Grep   string `json:"grep,omitempty"`   // regular expression (RE2)
+	Invert bool   `json:"invert,omitempty"` // lines that do not match
+	All    bool   `json:"all,omitempty"`    // of an app: with the instances that are gone
+
+	// From continues an earlier answer: by INSTANCE/STREAM, the End of the last line that came. Files that are not in it are
+	// given from their beginning, and Lines does not count. Nil: not continued.
+	From map[string]int64 `json:"from,omitempty"`
 }
 
-// LogLine is one line of a log file. Time is when it was seen (follow), or zero.
+// LogLine is one line of a log file.
 type LogLine struct {
 	Instance string `json:"instance"`
 	Stream   string `json:"stream"`
-	Time     Time   `json:"time"`
+	Time     Time   `json:"time"`            // its own; else that of the line before, else when it arrived, as far as that is known
+	Level    string `json:"level,omitempty"` // its own, or that of the line it belongs to
 	Text     string `json:"text"`
+	End      int64  `json:"end"` // where in its file's stream the next line begins, see LogRequest.From
 }
 
 // RPCRequest asks an instance to evaluate one call, written as Erlang text: lists:seq(1,3).
@@ -288,6 +304,7 @@ type Control interface {
 	Stop(ctx context.Context, t Target) error
 	Restart(ctx context.Context, t Target) error
 	Scale(ctx context.Context, app string, replicas int) error
+	Purge(ctx context.Context, app string) error // what is left of an app that was removed from the configuration
 	History(ctx context.Context, app string) ([]HistoryEntry, error)
 	Nodes(ctx context.Context) ([]NodeInfo, error)
 	RPC(ctx context.Context, r RPCRequest) (RPCReply, error)

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 func write(t *testing.T, text string) string {
@@ -88,13 +86,11 @@ func TestTail(t *testing.T) {
 	}
 }
 
-func readAll(t *testing.T, path string, o Options) []string {
+func readAll(t *testing.T, path string, q Query) []string {
 	t.Helper()
+	q.Files = []File{{Path: path}}
 	var lines []string
-	err := Read(t.Context(), path, o, func(l Line) bool {
-		if !l.Time.IsZero() {
-			t.Errorf("a line that was there has the time %v", l.Time)
-		}
+	err := Search(t.Context(), q, func(l Line) bool {
 		lines = append(lines, l.Text)
 		return true
 	})
@@ -104,7 +100,7 @@ func readAll(t *testing.T, path string, o Options) []string {
 	return lines
 }
 
-func TestRead_Present(t *testing.T) {
+func TestSearch_Present(t *testing.T) {
 	t.Parallel()
 	path := write(t, numbered(0, 3000)+"unfinished")
 	all, err := Tail(path, 9999)
@@ -119,32 +115,32 @@ func TestRead_Present(t *testing.T) {
 		}
 	}
 	tests := []struct {
-		o    Options
+		q    Query
 		want []string
 	}{
-		{Options{}, all},
-		{Options{Lines: 10}, all[len(all)-10:]},
-		{Options{Lines: -1}, nil},
-		{Options{Grep: seven}, sevens},
-		{Options{Grep: seven, Lines: 12}, sevens[len(sevens)-12:]},
-		{Options{Grep: seven, Lines: 100000}, sevens},
-		{Options{Since: time.Now().Add(-time.Hour)}, all}, // written to in this hour, no stamps
-		{Options{Since: time.Now().Add(time.Hour)}, nil},
+		{Query{}, all},
+		{Query{Lines: 10}, all[len(all)-10:]},
+		{Query{Lines: -1}, nil},
+		{Query{Grep: seven}, sevens},
+		{Query{Grep: seven, Lines: 12}, sevens[len(sevens)-12:]},
+		{Query{Grep: seven, Lines: 100000}, sevens},
+		{Query{Since: time.Now().Add(-time.Hour)}, all}, // written to in this hour, no stamps
+		{Query{Since: time.Now().Add(time.Hour)}, nil},
 	}
 	for _, tt := range tests {
-		if got := readAll(t, path, tt.o); !slices.Equal(got, tt.want) {
-			t.Errorf("%+v: %d lines, want %d", tt.o, len(got), len(tt.want))
+		if got := readAll(t, path, tt.q); !slices.Equal(got, tt.want) {
+			t.Errorf("%+v: %d lines, want %d", tt.q, len(got), len(tt.want))
 		}
 	}
-	if got := readAll(t, path+"-none", Options{}); got != nil {
+	if got := readAll(t, path+"-none", Query{}); got != nil {
 		t.Errorf("missing file: %q", got)
 	}
 	n := 0
-	if err := Read(t.Context(), path, Options{}, func(Line) bool { n++; return n < 3 }); err != nil || n != 3 {
+	if err := Search(t.Context(), Query{Files: []File{{Path: path}}}, func(Line) bool { n++; return n < 3 }); err != nil || n != 3 {
 		t.Errorf("yield was called %d times, %v, want 3", n, err)
 	}
 	n = 0
-	if err := Read(t.Context(), path, Options{Follow: true}, func(Line) bool { n++; return n < 3 }); err != nil || n != 3 {
+	if err := Search(t.Context(), Query{Files: []File{{Path: path}}, Follow: true}, func(Line) bool { n++; return n < 3 }); err != nil || n != 3 {
 		t.Errorf("with Follow: yield was called %d times, %v, want 3", n, err)
 	}
 }
@@ -168,16 +164,21 @@ func TestStamp(t *testing.T) {
 		{"plain", time.Time{}},
 		{"at 09:59:58", time.Time{}},
 		{"2026-13-20 09:59:58", time.Time{}},
+		{"2026-11-20T09:59:58 -0330 x", time.Date(2026, 11, 20, 13, 29, 58, 0, time.UTC)},
+		{"[09:59:58] x", local(9, 59, 58, 0)},
+		{"09:59:58th", time.Time{}},
+		{"=INFO REPORT==== 20-Nov-2026::09:5", time.Time{}},
+		{"2026-11-20 09:59:5", time.Time{}},
 	}
 	for _, tt := range tests {
-		got, ok := stamp(tt.line, written)
-		if ok != !tt.want.IsZero() || ok && !got.Equal(tt.want) {
-			t.Errorf("stamp(%q) = %v, %v, want %v", tt.line, got, ok, tt.want)
+		at, _, ok := newStamper(written).stamp([]byte(tt.line))
+		if ok != !tt.want.IsZero() || ok && !time.Unix(0, at).Equal(tt.want) {
+			t.Errorf("stamp(%q) = %v, %v, want %v", tt.line, time.Unix(0, at), ok, tt.want)
 		}
 	}
 }
 
-func TestRead_Since(t *testing.T) {
+func TestSearch_Since(t *testing.T) {
 	t.Parallel()
 	base := time.Now().Add(-time.Hour).Truncate(time.Second)
 	var b strings.Builder
@@ -187,15 +188,15 @@ func TestRead_Since(t *testing.T) {
 	}
 	path := write(t, b.String())
 	for _, from := range []int{0, 1, 1500, 2999} {
-		got := readAll(t, path, Options{Since: base.Add(time.Duration(from) * time.Second)})
+		got := readAll(t, path, Query{Since: base.Add(time.Duration(from) * time.Second)})
 		if len(got) != 2*(3000-from) || !strings.HasSuffix(got[0], fmt.Sprintf(" line %d", from)) {
 			t.Errorf("since line %d: %d lines, the first %.80q", from, len(got), got)
 		}
 	}
-	if got := readAll(t, path, Options{Since: base.Add(3000 * time.Second)}); got != nil {
+	if got := readAll(t, path, Query{Since: base.Add(3000 * time.Second)}); got != nil {
 		t.Errorf("since the end: %d lines", len(got))
 	}
-	got := readAll(t, path, Options{Since: base.Add(1500 * time.Second), Lines: 3, Grep: regexp.MustCompile("second line")})
+	got := readAll(t, path, Query{Since: base.Add(1500 * time.Second), Lines: 3, Grep: regexp.MustCompile("second line")})
 	if want := []string{"  its second line 2997", "  its second line 2998", "  its second line 2999"}; !slices.Equal(got, want) {
 		t.Errorf("since, grep, lines: %q, want %q", got, want)
 	}
@@ -208,13 +209,13 @@ type following struct {
 	end   func() error
 }
 
-func startFollowing(t *testing.T, path string, o Options) *following {
+func startFollowing(t *testing.T, path string, q Query) *following {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &following{t: t, lines: make(chan Line, 100000)}
 	done := make(chan error, 1)
-	o.Follow = true
-	go func() { done <- Read(ctx, path, o, func(l Line) bool { f.lines <- l; return true }) }()
+	q.Follow, q.Files = true, []File{{Path: path}}
+	go func() { done <- Search(ctx, q, func(l Line) bool { f.lines <- l; return true }) }()
 	f.end = func() error {
 		cancel()
 		select {
@@ -247,10 +248,10 @@ func (f *following) expect(want ...string) {
 	}
 }
 
-func TestRead_Follow(t *testing.T) {
+func TestSearch_Follow(t *testing.T) {
 	t.Parallel()
 	path := write(t, "one\ntwo\nthr")
-	f := startFollowing(t, path, Options{Lines: 1})
+	f := startFollowing(t, path, Query{Lines: 1})
 	f.expect("two")
 	appendTo(t, path, "ee\nfour\nfi")
 	f.expect("three", "four")
@@ -287,11 +288,11 @@ func TestRead_Follow(t *testing.T) {
 	}
 }
 
-func TestRead_FollowFromNothing(t *testing.T) {
+func TestSearch_FollowFromNothing(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "app")
 	path := filepath.Join(dir, "x.log")
-	f := startFollowing(t, path, Options{Grep: regexp.MustCompile("keep")})
+	f := startFollowing(t, path, Query{Grep: regexp.MustCompile("keep")})
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -301,10 +302,10 @@ func TestRead_FollowFromNothing(t *testing.T) {
 	f.expect("keep 2")
 }
 
-func TestRead_FollowHasTimes(t *testing.T) {
+func TestSearch_FollowHasTimes(t *testing.T) {
 	t.Parallel()
 	path := write(t, "present\n")
-	f := startFollowing(t, path, Options{})
+	f := startFollowing(t, path, Query{})
 	f.expect("present")
 	appendTo(t, path, "x\n")
 	select {
@@ -317,30 +318,10 @@ func TestRead_FollowHasTimes(t *testing.T) {
 	}
 }
 
-// A rotation in place removes the head of the file under the reader: no line twice, none lost.
-func TestRead_FollowOverCollapsedHead(t *testing.T) {
-	t.Parallel()
-	path := write(t, numbered(0, 2000))
-	f := startFollowing(t, path, Options{Lines: 1})
-	f.expect(strings.TrimSuffix(numbered(1999, 2000), "\n"))
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	for i := 2000; i < 2010; i++ {
-		if err := unix.Fallocate(int(file.Fd()), unix.FALLOC_FL_COLLAPSE_RANGE, 0, 4*shiftUnit); err != nil {
-			t.Skipf("this file system cannot: %v", err)
-		}
-		appendTo(t, path, numbered(i, i+1))
-		f.expect(strings.TrimSuffix(numbered(i, i+1), "\n"))
-	}
-}
-
-func TestRead_FollowMuch(t *testing.T) {
+func TestSearch_FollowMuch(t *testing.T) {
 	t.Parallel()
 	path := write(t, "")
-	f := startFollowing(t, path, Options{})
+	f := startFollowing(t, path, Query{})
 	const n = 20000
 	go func() {
 		for i := 0; i < n; i += 100 {

@@ -2,26 +2,27 @@ package applog
 
 import (
 	"bufio"
-	"errors"
+	"bytes"
+	"context"
 	"io"
 	"os"
 	"strings"
 	"time"
 )
 
-// Mark is a place in a log file: what an instance wrote comes after it.
+// Mark is a place in a log file: what an instance wrote comes after it. It outlives rotations.
 type Mark struct {
 	Path   string
-	Offset int64
+	Offset int64 // in the stream of all that was ever written to the file
 }
 
 // End marks the present end of a file, which need not exist yet.
 func End(path string) Mark {
-	st, err := os.Stat(path)
-	if err != nil {
+	list, err := spans(path)
+	if err != nil || len(list) == 0 {
 		return Mark{Path: path}
 	}
-	return Mark{Path: path, Offset: st.Size()}
+	return Mark{Path: path, Offset: list[len(list)-1].end}
 }
 
 // maxSlogan is the length in bytes at which a slogan is cut.
@@ -51,7 +52,21 @@ var slogans = []struct {
 	{"/", ": not found", 2},
 	{"/", ": No such file or directory", 2},
 	{"/", ": Permission denied", 2},
+	{"beamkeeper: sandbox: ", "", 1}, // what was missing; the last of them is why nothing was started
+	{"beamkeeper: execute ", "", 2},
 	{"erl_child_setup closed", "", 1},
+}
+
+// lastWords are the beginnings of the slogans that have no level of their own and yet tell the end of a BEAM.
+var lastWords = [][]byte{[]byte("Kernel pid terminated"), []byte("init terminating in do_boot"), []byte("Runtime terminating during boot")}
+
+func isLastWords(line []byte) bool {
+	for _, w := range lastWords {
+		if bytes.HasPrefix(line, w) {
+			return true
+		}
+	}
+	return false
 }
 
 // CrashSlogan says in one line why a BEAM ended, from the end of its log files, after the marks, and from its crash dump,
@@ -104,23 +119,22 @@ func dumpSlogan(since time.Time, path string) string {
 }
 
 func eachTailLine(m Mark, f func(string)) {
-	file, err := os.Open(m.Path)
-	if err != nil {
-		return // it wrote nothing
+	list, err := spans(m.Path)
+	if err != nil || len(list) == 0 {
+		return // it wrote nothing, or nothing that can be read
 	}
-	defer file.Close()
-	st, err := file.Stat()
-	if err != nil || !st.Mode().IsRegular() {
-		return
-	}
+	end := list[len(list)-1].end
 	from := m.Offset
-	if from > st.Size() { // emptied since
-		from = 0
+	if from > end { // emptied since
+		from = list[len(list)-1].start
 	}
-	from = max(from, st.Size()-sloganTail)
-	if err := forward(file, from, st.Size(), func(text string) bool { f(text); return true }); err != nil && !errors.Is(err, io.EOF) {
-		return
-	}
+	from = max(from, end-sloganTail)
+	_ = readChunks(context.Background(), m.Path, from, end, func(b []byte, _ int64) bool {
+		for line := range bytes.Lines(b) {
+			f(lineText(bytes.TrimRight(line, "\r\n")))
+		}
+		return true
+	}) // what can be read must do
 }
 
 func cutSlogan(s string) string {

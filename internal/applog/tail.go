@@ -4,55 +4,31 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"os"
 )
 
-// block is how much of a file is read at a time.
+// MaxLine is the length in bytes at which a line is cut.
+const MaxLine = 16 << 10
+
+// block is how much of a file is read at a time when its end is looked for.
 const block = 64 << 10
 
-// Tail returns the last n lines of a file, the oldest first. A missing file has none.
-func Tail(path string, n int) ([]string, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) || n <= 0 {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return nil, err
-	}
-	from, err := lastLines(f, size, n)
-	if err != nil {
-		return nil, err
-	}
-	var lines []string
-	err = forward(f, from, size, func(text string) bool {
-		lines = append(lines, text)
-		return true
-	})
-	return lines, err
-}
-
-// lastLines returns where the last n lines before size begin. It reads from the end, one block at a time.
-func lastLines(f io.ReaderAt, size int64, n int) (int64, error) {
+// lastLines returns where the last n lines between from and size begin. It reads from the end, one block at a time.
+func lastLines(f io.ReaderAt, from, size int64, n int) (int64, error) {
 	buf := make([]byte, block)
 	end := size
-	if end > 0 { // the newline of the last line begins no further one
+	if end > from { // the newline of the last line begins no further one
 		if _, err := f.ReadAt(buf[:1], end-1); err != nil {
-			return 0, truncated(err)
+			return from, truncated(err)
 		}
 		if buf[0] == '\n' {
 			end--
 		}
 	}
-	for end > 0 {
-		b := buf[:min(end, block)]
+	for end > from {
+		b := buf[:min(end-from, block)]
 		start := end - int64(len(b))
 		if _, err := f.ReadAt(b, start); err != nil {
-			return 0, truncated(err)
+			return from, truncated(err)
 		}
 		for {
 			i := bytes.LastIndexByte(b, '\n')
@@ -66,7 +42,23 @@ func lastLines(f io.ReaderAt, size int64, n int) (int64, error) {
 		}
 		end = start
 	}
-	return 0, nil
+	return from, nil
+}
+
+// lineStart returns where the last, unfinished line between from and end begins: end itself if there is none.
+func lineStart(f io.ReaderAt, from, end int64) (int64, error) {
+	buf := make([]byte, block)
+	for at := end; at > from; {
+		b := buf[:min(at-from, block)]
+		at -= int64(len(b))
+		if _, err := f.ReadAt(b, at); err != nil {
+			return from, truncated(err)
+		}
+		if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
+			return at + int64(i) + 1, nil
+		}
+	}
+	return from, nil
 }
 
 // truncated takes the end of file, met where there was more a moment ago, for a file that was emptied meanwhile.
@@ -75,24 +67,4 @@ func truncated(err error) error {
 		return nil
 	}
 	return err
-}
-
-// forward calls yield for each line between two offsets, with an unfinished last one.
-func forward(f io.ReaderAt, from, to int64, yield func(string) bool) error {
-	var s splitter
-	r := io.NewSectionReader(f, from, max(to-from, 0))
-	buf := make([]byte, block)
-	for {
-		n, err := r.Read(buf)
-		if !s.write(buf[:n], yield) {
-			return nil
-		}
-		if errors.Is(err, io.EOF) {
-			s.flush(yield)
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }

@@ -100,19 +100,69 @@ func dispatch(name, data []byte, yield func(api.Event) bool) error {
 	return nil
 }
 
-// Logs implements api.Control.
+// Logs implements api.Control. With Follow and Reconnect, it comes back after the daemon was away and goes on behind the last
+// line of each file that it gave to yield.
 func (c *Client) Logs(ctx context.Context, r api.LogRequest, yield func(api.LogLine) bool) error {
+	seen := r.From
+	away := time.Time{}
+	for {
+		up := func() { away = time.Time{} }
+		err := c.readLogs(ctx, r, up, func(l api.LogLine) bool {
+			if r.Follow && c.Reconnect > 0 {
+				if seen == nil {
+					seen = make(map[string]int64)
+				}
+				seen[l.Instance+"/"+l.Stream] = l.End
+			}
+			return yield(l)
+		})
+		if errors.Is(err, errStopped) || r.Follow && ctx.Err() != nil {
+			return nil
+		}
+		if !r.Follow || c.Reconnect == 0 || !cameAway(err) {
+			return err
+		}
+		if away.IsZero() {
+			away = time.Now()
+		} else if time.Since(away) > c.Reconnect {
+			return err
+		}
+		if seen == nil {
+			seen = make(map[string]int64)
+		}
+		r.From = seen
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// readLogs reads one stream, after calling up once it is open. It returns nil when it has ended.
+func (c *Client) readLogs(ctx context.Context, r api.LogRequest, up func(), yield func(api.LogLine) bool) error {
 	q := url.Values{
-		"app": {r.App}, "instance": {r.Instance}, "stream": {r.Stream}, "grep": {r.Grep},
-		"lines": {strconv.Itoa(r.Lines)}, "since_ms": {strconv.FormatInt(r.Since.Milliseconds(), 10)},
-		"follow": {strconv.FormatBool(r.Follow)},
+		"app": {r.App}, "instance": {r.Instance}, "stream": {r.Stream}, "level": {r.Level}, "grep": {r.Grep}, "lines": {strconv.Itoa(r.Lines)},
+		"follow": {strconv.FormatBool(r.Follow)}, "invert": {strconv.FormatBool(r.Invert)}, "all": {strconv.FormatBool(r.All)},
+	}
+	for key, t := range map[string]api.Time{"since": r.Since, "until": r.Until} {
+		if !t.IsZero() {
+			q.Set(key, t.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	if r.From != nil {
+		q.Set("resume", "true")
+		for file, end := range r.From {
+			q.Add("from", file+":"+strconv.FormatInt(end, 10))
+		}
 	}
 	resp, err := c.stream(ctx, "/v1/logs?"+q.Encode(), "")
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	err = c.lines(ctx, resp.Body, func(line []byte) error {
+	up()
+	return c.lines(ctx, resp.Body, func(line []byte) error {
 		if len(line) == 0 {
 			return nil
 		}
@@ -131,10 +181,6 @@ func (c *Client) Logs(ctx context.Context, r api.LogRequest, yield func(api.LogL
 		}
 		return nil
 	})
-	if errors.Is(err, errStopped) || r.Follow && ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 func (c *Client) stream(ctx context.Context, path, lastEvent string) (*http.Response, error) {

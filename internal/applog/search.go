@@ -1,0 +1,496 @@
+package applog
+
+import (
+	"bytes"
+	"container/heap"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Search calls yield for each line that q asks for, from one goroutine, until there are no more, ctx ends, or yield returns
+// false. The end of ctx is not an error.
+//
+// Lines of several files come in the order of their times; those of one file always in its own order. Compressed history
+// is read like the files themselves. With Follow what is added is given as soon as its line end is written, across
+// rotations, truncation and replacement of the files; a file that is not there yet is waited for.
+//
+// Memory does not grow with the files: Lines lines of each file are held, or some chunks.
+func Search(ctx context.Context, q Query, yield func(Line) bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	streams := make([]*found, len(q.Files))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	limit := make(chan struct{}, runtime.GOMAXPROCS(0)+1)
+	for i, f := range q.Files {
+		s := &found{order: i, lines: make(chan []Line, 2)}
+		streams[i] = s
+		wg.Go(func() {
+			defer close(s.lines)
+			s.next, s.err = q.present(ctx, f, limit, func(batch []Line) bool {
+				select {
+				case s.lines <- batch:
+					return true
+				case <-ctx.Done():
+					return false
+				}
+			})
+		})
+	}
+	if err := merge(streams, yield); err != nil {
+		if errors.Is(err, errStopped) {
+			err = nil
+		}
+		return err
+	}
+	if !q.Follow || ctx.Err() != nil {
+		return nil
+	}
+	next := make(map[string]int64, len(streams))
+	for i, f := range q.Files {
+		next[f.Path] = streams[i].next
+	}
+	return follow(ctx, q, next, yield)
+}
+
+// errStopped says that yield wants no more.
+var errStopped = errors.New("applog: stopped")
+
+// found is what one file gives, in its order.
+type found struct {
+	order int
+	lines chan []Line
+	batch []Line
+	last  time.Time // times never go back in a file's place in the merge
+	key   time.Time
+
+	// when lines is closed
+	next int64
+	err  error
+}
+
+// advance has batch[0] be the next line; false at the end.
+func (s *found) advance() bool {
+	if len(s.batch) > 0 {
+		s.batch = s.batch[1:]
+	}
+	for len(s.batch) == 0 {
+		batch, ok := <-s.lines
+		if !ok {
+			return false
+		}
+		s.batch = batch
+	}
+	s.key = s.batch[0].Time
+	if s.key.Before(s.last) {
+		s.key = s.last
+	}
+	s.last = s.key
+	return true
+}
+
+type mergeHeap []*found
+
+func (h mergeHeap) Len() int { return len(h) }
+func (h mergeHeap) Less(i, j int) bool {
+	if c := h[i].key.Compare(h[j].key); c != 0 {
+		return c < 0
+	}
+	return h[i].order < h[j].order
+}
+func (h mergeHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *mergeHeap) Push(x any)   { *h = append(*h, x.(*found)) }
+func (h *mergeHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
+
+func merge(streams []*found, yield func(Line) bool) error {
+	var h mergeHeap
+	for _, s := range streams {
+		if s.advance() {
+			h = append(h, s)
+		} else if s.err != nil {
+			return s.err
+		}
+	}
+	heap.Init(&h)
+	for len(h) > 0 {
+		s := h[0]
+		if !yield(s.batch[0]) {
+			return errStopped
+		}
+		if s.advance() {
+			heap.Fix(&h, 0)
+			continue
+		}
+		if s.err != nil {
+			return s.err
+		}
+		heap.Pop(&h)
+	}
+	return nil
+}
+
+// span is a piece of a file's stream that was rotated at once, or the live file.
+type span struct {
+	start, end int64
+	lower      time.Time // what is in it was written between these two
+	upper      time.Time
+	live       bool
+}
+
+// spans lists what there is of a file, the oldest first.
+func spans(path string) ([]span, error) {
+	r := &reader{path: path}
+	defer r.close()
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	var live *span
+	if r.f != nil {
+		for {
+			h, err := r.head()
+			if err != nil {
+				return nil, err
+			}
+			st, err := r.f.Stat()
+			if err != nil {
+				return nil, err
+			}
+			if !st.Mode().IsRegular() {
+				return nil, errors.New("applog: " + path + " is no regular file")
+			}
+			if again, err := r.head(); err != nil {
+				return nil, err
+			} else if again == h {
+				live = &span{start: h.pos, end: h.pos + max(st.Size()-h.at, 0), upper: st.ModTime(), live: true}
+				break
+			}
+		}
+	}
+	list, err := archivesOf(path)
+	if err != nil {
+		return nil, err
+	}
+	var out []span
+	var lower time.Time
+	for _, a := range list {
+		if live != nil && a.pos >= live.start || live == nil && a.temp {
+			continue
+		}
+		end, err := a.end()
+		if err != nil {
+			continue // gone, or damaged
+		}
+		if n := len(out); n > 0 && out[n-1].end > a.pos {
+			continue // there twice
+		}
+		out = append(out, span{start: a.pos, end: end, lower: lower, upper: a.at})
+		lower = a.at
+	}
+	if live != nil {
+		live.lower = lower
+		out = append(out, *live)
+	}
+	return out, nil
+}
+
+// present gives what is there of one file, and returns where it ends.
+func (q *Query) present(ctx context.Context, file File, limit chan struct{}, give func([]Line) bool) (next int64, err error) {
+	list, err := spans(file.Path)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	last := list[len(list)-1]
+	next = last.end
+	if q.Follow && last.live {
+		if next, err = wholeLines(file.Path, last); err != nil {
+			return 0, err
+		}
+		list[len(list)-1].end = next
+	}
+	switch {
+	case q.From == nil && q.Lines < 0:
+		return next, nil
+	case q.From == nil && q.Lines > 0:
+		select {
+		case limit <- struct{}{}:
+			defer func() { <-limit }()
+		case <-ctx.Done():
+			return next, nil
+		}
+		lines, err := q.last(ctx, file, list)
+		if err == nil && len(lines) > 0 {
+			give(lines)
+		}
+		return next, err
+	}
+	from := q.From[file.Path]
+	for _, s := range list {
+		if s.end <= from || q.misses(s) {
+			continue
+		}
+		s.start = max(s.start, from)
+		if err := q.scan(ctx, file, s, give); err != nil {
+			if errors.Is(err, errStopped) {
+				err = nil
+			}
+			return next, err
+		}
+	}
+	return max(next, from), nil
+}
+
+// wholeLines is where the last whole line of the live file ends.
+func wholeLines(path string, s span) (int64, error) {
+	r := &reader{path: path}
+	defer r.close()
+	if err := r.open(); err != nil || r.f == nil {
+		return s.end, err
+	}
+	for {
+		h, err := r.head()
+		if err != nil {
+			return 0, err
+		}
+		if s.end < h.pos {
+			return h.pos, nil // rotated meanwhile, which happens with whole lines
+		}
+		at, err := lineStart(r.f, h.at, h.at+s.end-h.pos)
+		if err != nil {
+			return 0, err
+		}
+		if again, err := r.head(); err != nil {
+			return 0, err
+		} else if again == h {
+			return h.pos + at - h.at, nil
+		}
+	}
+}
+
+// misses says that nothing in s can be of a time that is asked for. Clocks may differ a little.
+func (q *Query) misses(s span) bool {
+	const slack = 2 * time.Second
+	return !q.Since.IsZero() && s.upper.Add(slack).Before(q.Since) ||
+		!q.Until.IsZero() && !s.lower.IsZero() && s.lower.Add(-slack).After(q.Until)
+}
+
+// last gives the last q.Lines lines that match. It reads from the end, as little as it can.
+func (q *Query) last(ctx context.Context, file File, list []span) ([]Line, error) {
+	var lines []Line
+	f := q.filter()
+	for i := len(list) - 1; i >= 0 && len(lines) < q.Lines && ctx.Err() == nil; i-- {
+		s := list[i]
+		if q.misses(s) {
+			if !q.Since.IsZero() && s.upper.Before(q.Since) {
+				break
+			}
+			continue
+		}
+		if s.live && f.grep == nil && !f.each() {
+			if start, ok := lastOf(file.Path, s, q.Lines); ok {
+				s.start = start
+			}
+		}
+		last := ring{max: q.Lines - len(lines)}
+		err := q.scan(ctx, file, s, func(batch []Line) bool {
+			for _, l := range batch {
+				last.add(l)
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+		lines = append(last.all(), lines...)
+	}
+	return lines, nil
+}
+
+// lastOf is where the last n lines of the live file begin; ok is false when it was rotated meanwhile.
+func lastOf(path string, s span, n int) (start int64, ok bool) {
+	r := &reader{path: path}
+	defer r.close()
+	if err := r.open(); err != nil || r.f == nil {
+		return 0, false
+	}
+	h, err := r.head()
+	if err != nil || h.pos != s.start {
+		return 0, false
+	}
+	at, err := lastLines(r.f, h.at, h.at+s.end-h.pos, n)
+	if err != nil {
+		return 0, false
+	}
+	again, err := r.head()
+	return h.pos + at - h.at, err == nil && again == h
+}
+
+// batchLines is how many lines are handed on at once.
+const batchLines = 256
+
+// scan gives what matches in one span. It reads and decompresses ahead.
+func (q *Query) scan(ctx context.Context, file File, s span, give func([]Line) bool) error {
+	sc := &scanner{filter: q.filter(), stamps: newStamper(s.upper), unknown: s.upper.UnixNano()}
+	if err := sc.stamps.countNights(file.Path, s); err != nil {
+		return err
+	}
+	var batch []Line
+	err := readChunks(ctx, file.Path, s.start, s.end, func(b []byte, pos int64) bool {
+		return sc.chunk(b, pos, func(h hit) bool {
+			batch = append(batch, h.line(file))
+			if len(batch) < batchLines {
+				return true
+			}
+			full := batch
+			batch = make([]Line, 0, batchLines)
+			return give(full)
+		})
+	})
+	if err == nil && len(batch) > 0 && !give(batch) {
+		err = errStopped
+	}
+	return err
+}
+
+func (h hit) line(file File) Line {
+	l := Line{File: file, Text: lineText(h.text), Level: h.level, End: h.end}
+	if h.at != 0 {
+		l.Time = time.Unix(0, h.at).UTC()
+	}
+	return l
+}
+
+// chunkSize is how much is read ahead at a time.
+const chunkSize = 256 << 10
+
+type readChunk struct {
+	b   []byte
+	pos int64
+}
+
+// readChunks gives whole lines between two places of a file's stream. The reading and unpacking goes on while give works.
+// It returns errStopped when give does not want more.
+func readChunks(ctx context.Context, path string, start, end int64, give func(b []byte, pos int64) bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	chunks := make(chan readChunk, 2)
+	free := make(chan []byte, 4)
+	var failed error
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		defer close(chunks)
+		r := &reader{path: path, pos: start}
+		defer r.close()
+		in := limited{r, end}
+		var rest []byte
+		skipping := false
+		for {
+			var buf []byte
+			select {
+			case buf = <-free:
+				buf = buf[:0]
+			default:
+				buf = make([]byte, 0, chunkSize)
+			}
+			buf = append(buf, rest...)
+			n, err := io.ReadFull(in, buf[len(buf):chunkSize])
+			buf = buf[:len(buf)+n]
+			ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+			if err != nil && !ended {
+				failed = err
+				return
+			}
+			pos := in.pos - int64(len(buf))
+			if skipping {
+				i := bytes.IndexByte(buf, '\n') + 1
+				if skipping = i == 0; skipping {
+					i = len(buf)
+				}
+				pos += int64(i)
+				buf = buf[i:]
+			}
+			rest = rest[:0]
+			if !ended {
+				switch i := bytes.LastIndexByte(buf, '\n') + 1; {
+				case i > 0:
+					rest = append(rest, buf[i:]...)
+					buf = buf[:i]
+				case len(buf) == chunkSize: // a line that no memory is spent on
+					skipping = true
+				default:
+					rest = append(rest, buf...)
+					buf = buf[:0]
+				}
+			}
+			if len(buf) > 0 {
+				select {
+				case chunks <- readChunk{buf, pos}:
+				case <-ctx.Done():
+					return
+				}
+			}
+			if ended {
+				return
+			}
+		}
+	})
+	for c := range chunks {
+		if !give(c.b, c.pos) {
+			return errStopped
+		}
+		select {
+		case free <- c.b[:0:cap(c.b)]:
+		default:
+		}
+	}
+	wg.Wait()
+	return failed
+}
+
+// Tail returns the last n lines of a file, the oldest first. A missing file has none.
+func Tail(path string, n int) ([]string, error) {
+	if n <= 0 {
+		return nil, nil
+	}
+	var lines []string
+	err := Search(context.Background(), Query{Files: []File{{Path: path}}, Lines: n}, func(l Line) bool {
+		lines = append(lines, l.Text)
+		return true
+	})
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return lines, err
+}
+
+// ring holds the last max lines.
+type ring struct {
+	lines []Line
+	next  int
+	max   int
+}
+
+func (r *ring) add(l Line) {
+	if len(r.lines) < r.max {
+		r.lines = append(r.lines, l)
+		return
+	}
+	r.lines[r.next] = l
+	r.next = (r.next + 1) % r.max
+}
+
+func (r *ring) all() []Line {
+	return append(append([]Line(nil), r.lines[r.next:]...), r.lines[:r.next]...)
+}
