@@ -38,6 +38,9 @@ var allowed = map[string][]string{
 	"internal/probe":   {"internal/process"},
 	"internal/applog":  {},
 	"internal/host":    {},
+	"internal/cgroup":  {},
+	"internal/systemd": {"internal/cgroup"},
+	"internal/confine": {"internal/cgroup", "internal/process", "internal/systemd"},
 
 	"internal/distcheck": {"etf", "node", "tlsdist"},
 }
@@ -47,6 +50,9 @@ var owned = map[string]string{
 	"ergo.services/ergo": "actors",
 	"gopkg.in/yaml.v3":   "internal/config",
 	"go.etcd.io/bbolt":   "internal/state",
+
+	"github.com/coreos/go-systemd": "internal/systemd",
+	"github.com/godbus/dbus":       "internal/systemd",
 }
 
 func TestImports_KeepTheirDirection(t *testing.T) {

@@ -26,7 +26,7 @@ type Member struct {
 const epmdComm = "epmd"
 
 // Members lists the living processes of an instance, oldest first: its main process, its session, all that carries its
-// name in the environment, and what these have started. epmd is never among them.
+// name in the environment or is in its control group (ScopeName), and what these have started. epmd is never among them.
 // It works also after the main process has ended.
 //
 // The session alone is not enough. A BEAM's erl_child_setup and each port program make sessions of their own (seen with
@@ -52,7 +52,7 @@ func Members(id Identity) ([]Member, error) {
 	for pid, s := range all {
 		in[pid] = pid == id.OSPID && s.start == id.StartTime ||
 			sameSession && s.session == id.OSPID && s.start >= id.StartTime ||
-			names(pid, id)
+			names(pid, id) || inScope(pid, id.Instance)
 	}
 	excluded := func(s stat) bool { return s.comm == epmdComm || s.pid == os.Getpid() || s.pid == 1 }
 	for grown := true; grown; { // what members have started, whatever it did to its session and environment
