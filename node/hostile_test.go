@@ -199,7 +199,7 @@ func TestHostile_AtomFlood(t *testing.T) {
 	l := linkOf(t, n, "evil")
 	sent := 0
 	pad := strings.Repeat("x", 240)
-	for i := range 400 {
+	for i := range 150 {
 		atoms := make(etf.List, 200)
 		for j := range atoms {
 			atoms[j] = etf.Atom(fmt.Sprintf("%d_%d_%s", i, j, pad))

@@ -33,8 +33,8 @@ type packet struct {
 // not take at once is left to the writer goroutine.
 //
 // Senders wait while limit bytes or more are queued, so what waits for the peer is at most that and the one message that went
-// over it. Answers of the node cannot wait: when they bring it beyond hard, the link is closed. So the memory behind a
-// peer that reads nothing is at most hard and the larger of two messages.
+// over it. Answers of the node cannot wait: when they bring the rest beyond hard, the link is closed. So the memory behind a
+// peer that reads nothing is at most hard and two messages, that one and the last answer.
 type outbox struct {
 	limit, hard int  // bytes
 	fragment    bool // the peer takes fragments

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -358,4 +359,70 @@ func TestTick_StuckWriter(t *testing.T) {
 		}
 		n.Close()
 	})
+}
+
+// What waits is at most MaxOutboxBytes and two messages, whoever sends: senders that wait stop at OutboxBytes, and answers
+// that cannot wait end the link. A large message of a sender that waits does not make answers count for more.
+func TestOutbox_BoundByName(t *testing.T) {
+	t.Parallel()
+	const limit, hard, size = 10 << 10, 100 << 10, 1000
+	stuck := func() (*outbox, *error) {
+		var failed error
+		o := &outbox{limit: limit, hard: hard, conn: &bytesConn{}, kick: make(chan struct{}, 1)}
+		o.fail = func(err error) { failed = err; o.close(err) }
+		return o, &failed
+	}
+	put := func(o *outbox, n int, wait bool) error {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		return o.put(ctx, packet{head: make([]byte, n), size: n}, wait)
+	}
+
+	o, failed := stuck()
+	for put(o, size, true) == nil {
+	}
+	if _, queued := o.stats(); *failed != nil || queued < limit || queued > limit+size+4 {
+		t.Errorf("%d bytes of senders that wait are queued, %v", queued, *failed)
+	}
+	for put(o, size, false) == nil {
+		if _, queued := o.stats(); queued > hard+2*(size+4) {
+			t.Fatalf("%d bytes are queued, at most %d and two messages expected", queued, hard)
+		}
+	}
+	if !errors.Is(*failed, ErrOverload) {
+		t.Errorf("failed with %v", *failed)
+	}
+
+	o, failed = stuck()
+	if err := put(o, 10*hard, true); err != nil {
+		t.Fatal(err)
+	}
+	answers := 0
+	for ; put(o, size, false) == nil; answers++ {
+	}
+	if answers < hard/size || answers > hard/size+2 || !errors.Is(*failed, ErrOverload) {
+		t.Errorf("%d answers of %d bytes behind a large message, %v", answers, size, *failed)
+	}
+}
+
+// Small packets between large binaries share their chunks.
+func TestOutbox_ChunksAreFilled(t *testing.T) {
+	t.Parallel()
+	o := &outbox{limit: 1 << 30, hard: 1 << 30, conn: &bytesConn{}, kick: make(chan struct{}, 1)}
+	blob := bytes.Repeat([]byte("b"), bigBinary)
+	var want []byte
+	for i := range 200 {
+		head := fmt.Appendf(nil, "%d head", i)
+		want = binary.BigEndian.AppendUint32(want, uint32(len(head)+len(blob)))
+		want = append(append(want, head...), blob...)
+		if err := o.put(t.Context(), packet{head: head, tail: [][]byte{blob}, size: len(head) + len(blob)}, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(o.owned) != 1 {
+		t.Errorf("%d chunks for 200 small heads", len(o.owned))
+	}
+	if got := bytes.Join(o.take(), nil); !bytes.Equal(got, want) {
+		t.Error("the bytes differ")
+	}
 }
