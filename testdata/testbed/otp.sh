@@ -5,9 +5,9 @@
 # unpacked, and patched to run on this host with the C library that came with them. Nothing outside DEST changes and
 # no root is needed. DEST cannot be moved afterwards. DEST/bin goes first on PATH. A .complete file marks success.
 #
-# With "window" its wx can open windows: wxWidgets comes from the suite, GTK from this host (with erlang-wx), and the
-# browser engine, which wxWidgets is linked to and Observer does not use, is an empty stand-in. A .window file marks
-# success. A DEST that is complete otherwise is kept and added to.
+# With "window" its wx can open windows: wxWidgets and GTK come from the suite too, fonts and graphics drivers from this
+# host, and the browser engine, which wxWidgets is linked to and Observer does not use, is an empty stand-in. A .window
+# file marks success. A DEST that is complete otherwise is kept and added to.
 set -eu
 
 [ $# -eq 2 ] || [ "$*" = "$1 $2 window" ] || { echo "usage: otp.sh SUITE DEST [window]" >&2; exit 2; }
@@ -96,15 +96,18 @@ base() {
   touch "$dest/.complete"
 }
 
-stand_in() { # stand_in LIBRARY PREFIX: an empty library with the functions of that prefix that webview needs
-  nm -D --undefined-only "$libraries/libwx_gtk3u_webview-3.2.so.0" | awk -v p="^$2_" '$2 ~ p {print "void " $2 "(void) {}"}' >"$stage/$1.c"
+stand_in() { # stand_in LIBRARY PREFIX: an empty library with the functions of that prefix which wxWidgets needs
+  nm -D --undefined-only "$libraries/libwx_gtk3u_webview-3.2.so.0" | awk -v p="^($2)" '$2 ~ p {print "void " $2 "(void) {}"}' >"$stage/$1.c"
   gcc -shared -nostdlib -fPIC -Wl,-soname,"$1" -o "$libraries/$1" "$stage/$1.c"
 }
 
 window() {
-  unpack erlang-wx erlang-observer erlang-et libwxbase3.2-1t64 libwxgtk3.2-1t64 libwxgtk-gl3.2-1t64 libwxgtk-webview3.2-1t64
-  stand_in libwebkit2gtk-4.1.so.0 webkit
-  stand_in libjavascriptcoregtk-4.1.so.0 jsc
+  wanted=$(apt-get -qq -y --simulate install libwxgtk3.2-1t64 libwxgtk-gl3.2-1t64 | awk '/^Inst lib/{print $2}' |
+    grep -vE '^lib(c6|gcc|stdc|llvm|gl|drm|egl|vulkan|sensors|z3|pam|systemd-shared|audit|semanage|sepol|proc2|debconf|elf|edit)|mesa|-(common|data)$')
+  # shellcheck disable=SC2086
+  unpack erlang-wx erlang-observer erlang-et libwxgtk-webview3.2-1t64 $wanted
+  stand_in libwebkit2gtk-4.1.so.0 webkit_
+  stand_in libjavascriptcoregtk-4.1.so.0 'jsc_|JS'
   for f in "$erlang"/lib/wx-*/priv/*.so; do patchelf --force-rpath --set-rpath "$rpath" "$f"; done
   PATH="$dest/bin:$PATH" "$dest/bin/erl" -noshell -eval '{module, _} = code:ensure_loaded(observer_wx), {module, _} = code:ensure_loaded(wx), halt().'
   touch "$dest/.window"
