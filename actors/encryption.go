@@ -25,7 +25,7 @@ func (s *System) encryptionArgs(spec AppSpec, rec state.Instance) (string, error
 	if s.cfg.Encryption == nil {
 		return "", nil
 	}
-	owner, err := ownerOf(spec.User)
+	owner, err := ownerOf(spec)
 	if err != nil {
 		return "", err
 	}

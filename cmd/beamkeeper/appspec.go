@@ -22,7 +22,7 @@ func appSpecs(cfg *config.Config, c cookies) []actors.AppSpec {
 
 func appSpec(a config.App) actors.AppSpec {
 	spec := actors.AppSpec{
-		Name: a.Name, Language: launch.Language(a.Language), Replicas: a.Replicas, User: a.User,
+		Name: a.Name, Language: launch.Language(a.Language), Replicas: a.Replicas, User: a.User, Surroundings: surroundings(a),
 		Poll: a.DeployScheduleInterval,
 		Readiness: actors.Readiness{
 			Timeout: a.Readiness.Timeout, Application: a.Readiness.Application, Successes: a.Readiness.Successes,
@@ -32,6 +32,10 @@ func appSpec(a config.App) actors.AppSpec {
 		Stop:      a.Stop.Timeout,
 		Mesh:      a.Cluster == "mesh",
 		CrashLoop: actors.CrashLoop{Limit: a.CrashLoop.Limit, Window: a.CrashLoop.Window},
+		Limits: actors.Limits{
+			MemoryMax: uint64(a.Limits.MemoryMax), MemoryHigh: uint64(a.Limits.MemoryHigh),
+			CPUQuota: int(a.Limits.CPUQuota), TasksMax: uint64(a.Limits.TasksMax),
+		},
 	}
 	for _, p := range a.ReplicaPorts {
 		spec.Ports = append(spec.Ports, launch.Port{Key: p.Key, Base: p.Base})

@@ -12,13 +12,22 @@ type App struct {
 	DeployRollbackTimeout  time.Duration `yaml:"deploy_rollback_timeout_ms" default:"600000" min:"1000" later:"rollback comes with a later version; readiness.timeout_ms ends a deployment that does not get ready" doc:"How long a new version may take to become stable before it is rolled back."`
 	DeployScheduleInterval time.Duration `yaml:"deploy_schedule_interval_ms" default:"5000" min:"100" max:"86400000" doc:"How often the bucket is polled, besides being watched."`
 	ReplicaPorts           []ReplicaPort `yaml:"replica_ports" doc:"Variables that give each instance its own port. An app takes replicas + 1 ports from each base; the spare one is for the new instance of a rolling deployment."`
-	Env                    []EnvVar      `yaml:"env" doc:"Environment variables of the instances."`
+	Env                    []EnvVar      `yaml:"env" doc:"Environment variables of the instances. A value may be a template, see Templates in docs/apps.md."`
 	Monitoring             []AppMonitor  `yaml:"monitoring" later:"the watchdog comes with a later version" doc:"Watchdog of the app's instances."`
 	Certificates           []Certificate `yaml:"certificates" later:"certificates come with a later version" doc:"Certificates by ACME."`
 
 	// Beamkeeper's own.
 
-	User       string     `yaml:"user" pattern:"^[A-Za-z0-9_.][A-Za-z0-9_.-]*[$]?$" form:"the name or number of an OS user" computed:"the daemon's user" doc:"OS user the instances run as. The daemon needs root to start instances as somebody else."`
+	User        string    `yaml:"user" pattern:"^[A-Za-z0-9_.][A-Za-z0-9_.-]*[$]?$" form:"the name or number of an OS user" computed:"the daemon's user" doc:"OS user the instances run as. The daemon needs root to start instances as somebody else."`
+	Group       string    `yaml:"group" pattern:"^[A-Za-z0-9_.][A-Za-z0-9_.-]*[$]?$" form:"the name or number of an OS group" computed:"the user's" doc:"Primary OS group of the instances."`
+	Umask       string    `yaml:"umask" scalar:"any" pattern:"^0?[0-7]{3}$" form:"three octal digits, such as 0027" computed:"the daemon's" doc:"What is taken from the mode of files that the instances make, octal."`
+	ReleaseTree string    `yaml:"release_tree" enum:"writable|read_only" computed:"read_only with a user other than the daemon's, else writable" doc:"read_only: the unpacked release belongs to the daemon, its group may read it, and what a start script writes goes to the instance's private folder (RELEASE_TMP, RELX_OUT_FILE_PATH)."`
+	Dirs        []AppDir  `yaml:"dirs" doc:"Folders of the app, made before each start, owned by its user and group. Each instance has their paths in its environment, under systemd's names (STATE_DIRECTORY) and mix_systemd's (STATE_DIR)."`
+	EnvFiles    []string  `yaml:"env_files" doc:"Files with KEY=value lines (systemd's EnvironmentFile), read at each start. A later one wins, and env wins over all of them. -PATH: it may be missing."`
+	Files       []AppFile `yaml:"files" doc:"Files that the app gets before each start."`
+	VMArgs      string    `yaml:"vm_args" doc:"Flags of erl as in a vm.args file, a template; they win over those of the release (ERL_ZFLAGS)."`
+	Sandbox     Sandbox   `yaml:"sandbox" doc:"What the instances must not do or see; the options are those of systemd.exec(5). What the kernel does not give is a problem in the status."`
+
 	CookieFile string     `yaml:"cookie_file" path:"file" computed:"the node's cookie" doc:"File with the cookie of this app, mode 0400 or 0600."`
 	Readiness  Readiness  `yaml:"readiness" doc:"When an instance counts as ready: its process runs, its node is up, its OTP application is started, and the probe, if there is one, passes."`
 	Strategy   Strategy   `yaml:"strategy" doc:"How a new version replaces the old one."`
@@ -26,8 +35,43 @@ type App struct {
 	CrashLoop  CrashLoop  `yaml:"crash_loop" doc:"When an instance that keeps crashing is given up."`
 	HotUpgrade HotUpgrade `yaml:"hot_upgrade" later:"hot upgrades come with a later version; every deployment is a full one" doc:"Upgrades without a restart."`
 	Hooks      Hooks      `yaml:"hooks" later:"hooks come with a later version" doc:"Programs run around a deployment. Each is a list of program and arguments; no shell is involved."`
-	Limits     Limits     `yaml:"limits" later:"resource limits come with a later version" doc:"Limits of each instance."`
+	Limits     Limits     `yaml:"limits" doc:"Limits of each instance, all of its processes together. They need systemd, or a cgroup v2 that the daemon may divide, with the controllers memory, cpu and pids; the status shows limits that have no effect. 0: none."`
+	Logs       AppLogs    `yaml:"logs" doc:"What is other than in the section logs for this app."`
+	CrashDump  CrashDump  `yaml:"crash_dump" doc:"Crash dumps of the instances. They are collected in monitored_app_log_path/APP/dumps. An ERL_CRASH_DUMP of env wins, and is left where it is."`
 	Cluster    string     `yaml:"cluster" default:"none" enum:"none|mesh" doc:"mesh: ready instances are connected to each other, again after a restart or a partition, and the status shows which siblings each sees. none: the daemon connects no instance to another."`
+}
+
+// AppDir is a folder of an app.
+type AppDir struct {
+	Kind string `yaml:"kind" required:"true" enum:"configuration|state|cache|logs|runtime|tmp" doc:"What it is for."`
+	Path string `yaml:"path" path:"dir" computed:"/etc/APP, /var/lib/APP, /var/cache/APP, /var/log/APP, /run/APP, /var/tmp/APP" doc:"Where it is."`
+	Mode string `yaml:"mode" scalar:"any" default:"0750" pattern:"^0?[0-7]{3}$" form:"three octal digits, such as 0750" doc:"Its mode, octal."`
+}
+
+// AppFile is a file that an app gets before each start.
+type AppFile struct {
+	Path     string `yaml:"path" required:"true" doc:"Where it is written, a template; relative to the instance's private folder."`
+	Source   string `yaml:"source" path:"file" doc:"File that is copied."`
+	Content  string `yaml:"content" secret:"true" doc:"What is in it, a template; instead of source."`
+	Template bool   `yaml:"template" doc:"Whether source is a template too."`
+	User     string `yaml:"user" pattern:"^[A-Za-z0-9_.][A-Za-z0-9_.-]*[$]?$" form:"the name or number of an OS user" computed:"the app's" doc:"Its owner."`
+	Group    string `yaml:"group" pattern:"^[A-Za-z0-9_.][A-Za-z0-9_.-]*[$]?$" form:"the name or number of an OS group" computed:"the user's" doc:"Its group."`
+	Mode     string `yaml:"mode" scalar:"any" default:"0640" pattern:"^0?[0-7]{3}$" form:"three octal digits, such as 0640" doc:"Its mode, octal."`
+}
+
+// Sandbox is what an instance must not do or see.
+type Sandbox struct {
+	Preset          string   `yaml:"preset" default:"none" enum:"none|paranoia" doc:"paranoia: no_new_privileges, private_tmp, private_devices, protect_kernel, protect_system: full, protect_home: hidden, as mix_systemd's option of that name."`
+	Strict          bool     `yaml:"strict" doc:"An instance does not start when something of it cannot be had."`
+	NoNewPrivileges bool     `yaml:"no_new_privileges" doc:"No program that it starts gets more rights (setuid)."`
+	PrivateTmp      bool     `yaml:"private_tmp" doc:"A /tmp and a /var/tmp of its own, gone with the instance."`
+	PrivateDevices  bool     `yaml:"private_devices" doc:"A /dev with null, zero, random, terminals and shared memory only."`
+	ProtectSystem   string   `yaml:"protect_system" default:"off" enum:"off|on|full|strict" doc:"Read-only: /usr and /boot (on), /etc too (full), everything but the app's own folders (strict)."`
+	ProtectHome     string   `yaml:"protect_home" default:"off" enum:"off|hidden|read_only" doc:"Whether /home, /root and /run/user can be seen or written."`
+	ProtectKernel   bool     `yaml:"protect_kernel" doc:"Kernel settings and cgroups read-only; no modules, no clock, no kernel log."`
+	ReadWrite       []string `yaml:"read_write_paths" doc:"Paths that stay writable all the same."`
+	ReadOnly        []string `yaml:"read_only_paths" doc:"Paths that become read-only."`
+	Inaccessible    []string `yaml:"inaccessible_paths" doc:"Paths that become empty."`
 }
 
 // Language is the start contract of an app's release.
@@ -114,8 +158,10 @@ type Hooks struct {
 
 // Limits are limits of each instance. 0 means none.
 type Limits struct {
-	MemoryMax Size    `yaml:"memory_max" min:"1048576" doc:"Memory of the instance's cgroup, such as 2GiB."`
-	CPUQuota  Percent `yaml:"cpu_quota" min:"1" max:"1000000" doc:"Processor time in percent of one core, such as 200%."`
+	MemoryMax  Size    `yaml:"memory_max" min:"1048576" doc:"Memory, such as 2GiB. Above it the kernel kills a process of the instance; the crash event says so."`
+	MemoryHigh Size    `yaml:"memory_high" min:"1048576" doc:"Memory above which the kernel slows the instance down and takes back what it can; below memory_max."`
+	CPUQuota   Percent `yaml:"cpu_quota" min:"1" max:"1000000" doc:"Processor time in percent of one core, such as 200%."`
+	TasksMax   int     `yaml:"tasks_max" min:"16" max:"4194304" doc:"Processes and threads. A BEAM has some 30 threads on two cores."`
 }
 
 // Certificate is one certificate got by ACME.

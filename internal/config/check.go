@@ -196,6 +196,7 @@ func (p *parser) checkApp(a *App, at string) {
 		p.at(KindValue, at+".readiness.application", "", "%q is not the name of an OTP application", a.Readiness.Application)
 	}
 	p.checkVariables(a, at)
+	p.checkPlace(a, at)
 	var monitors []thresholds
 	for _, m := range a.Monitoring {
 		monitors = append(monitors, thresholds{m.Type, m.Warning, m.Limit})

@@ -23,10 +23,10 @@ type Config struct {
 	InstallPath        string `yaml:"install_path" path:"dir" doc:"Where DeployEx is installed: its bin folder is taken out of the PATH of the instances."`
 
 	VarPath             string        `yaml:"var_path" default:"/var/lib/beamkeeper" path:"dir" doc:"What the daemon keeps: instances (service/), unpacked releases (releases/), downloads (cache/), its state (state/) and the generated cookie."`
-	LogPath             string        `yaml:"log_path" default:"/var/log/beamkeeper" path:"dir" doc:"Folder for the daemon's own log. The daemon writes to its standard error; what starts it may put that here."`
+	LogPath             string        `yaml:"log_path" path:"dir" computed:"none: the daemon's log goes to its standard error" doc:"Folder of the daemon's own log, beamkeeper.log, which is rotated as logs says."`
 	MonitoredAppLogPath string        `yaml:"monitored_app_log_path" default:"/var/log/monitored-apps" path:"dir" doc:"Logs of the instances: APP/INSTANCE-stdout.log and APP/INSTANCE-stderr.log."`
 	MetricsRetention    time.Duration `yaml:"metrics_retention_time_ms" default:"3600000" min:"0" later:"metrics come with a later version" doc:"How long metrics are kept."`
-	LogsRetention       time.Duration `yaml:"logs_retention_time_ms" default:"3600000" min:"0" later:"searchable log history comes with a later version; the log files themselves are not cut" doc:"How long log lines are kept for searching."`
+	LogsRetention       time.Duration `yaml:"logs_retention_time_ms" default:"3600000" min:"0" later:"log files are kept as the section logs says" doc:"How long DeployEx keeps log lines for its dashboard."`
 
 	Monitoring    []HostMonitor  `yaml:"monitoring" later:"the watchdog comes with a later version" doc:"Watchdog of the host and of the daemon."`
 	Notifications []Notification `yaml:"notifications" later:"notifications are delivered by a later version" doc:"Where events are sent to."`
@@ -38,6 +38,7 @@ type Config struct {
 	Control Control `yaml:"control" doc:"The control socket, which the command line talks to."`
 	Web     Web     `yaml:"web" doc:"The control API over TCP, for reading only. The dashboard comes with a later version."`
 	Release Release `yaml:"release" doc:"How releases are checked, unpacked and kept."`
+	Logs    Logs    `yaml:"logs" doc:"How the log files of the instances are rotated and kept (docs/logs.md)."`
 	Fleet   Fleet   `yaml:"fleet" later:"fleets come with a later version" doc:"Several hosts that share desired versions."`
 
 	// File is the name of the file, as given to Load or Parse.

@@ -82,7 +82,7 @@ release_bucket: {{yaml .Bucket}}
 secrets_adapter: none
 
 var_path: {{yaml .Var}}
-log_path: {{yaml .Log}}
+# log_path: {{yaml .Log}} # the daemon's own log; without it that goes to standard error
 monitored_app_log_path: {{yaml .AppLog}}
 
 # The daemon joins the Erlang distribution as a hidden node, beamkeeper@HOST.
@@ -98,6 +98,11 @@ control:
 
 release:
   keep_releases: 3
+
+# Log files of the instances: rotated at 20 MiB and once a day, seven compressed archives of each are kept.
+logs:
+  max_bytes: 20MiB
+  archives: 7
 
 applications:
   - name: {{yaml .App}} # as in bin/{{.App}} of the release

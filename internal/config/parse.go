@@ -177,6 +177,7 @@ func (c *Config) derive(base string) {
 		if b := a.Readiness.Probe; b != nil {
 			b.RPC = noArguments.ReplaceAllString(b.RPC, "()") // m:f/0
 		}
+		a.Logs.inherit(c.Logs, fmt.Sprintf("applications[%d].logs", i), c.origin)
 	}
 }
 

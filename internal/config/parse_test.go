@@ -50,7 +50,7 @@ func TestParse_EmptyFileHasEveryDefault(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "# nothing\n", "---\n", "~\n", "applications:\nnode:\n", "{}"} {
 		c := mustParse(t, text)
-		if c.VarPath != "/var/lib/beamkeeper" || c.LogPath != "/var/log/beamkeeper" || c.MonitoredAppLogPath != "/var/log/monitored-apps" ||
+		if c.VarPath != "/var/lib/beamkeeper" || c.LogPath != "" || c.MonitoredAppLogPath != "/var/log/monitored-apps" ||
 			c.Control.Socket != "/run/beamkeeper/beamkeeper.sock" || c.ReleaseBucket != "/var/lib/beamkeeper/bucket" {
 			t.Errorf("%q: paths are %+v", text, c)
 		}
@@ -81,9 +81,23 @@ func TestParse_AppDefaults(t *testing.T) {
 		HotUpgrade: HotUpgrade{Enabled: true, Soak: time.Minute, Commit: "auto"},
 		Cluster:    "none",
 		Sandbox:    Sandbox{Preset: "none", ProtectSystem: "off", ProtectHome: "off"},
+		Logs: AppLogs{
+			Target: "file", MaxBytes: 20 << 20, MaxAge: 24 * time.Hour, Archives: 7, Bytes: 4 << 30, GoneInstances: 20, GoneAge: 14 * 24 * time.Hour,
+		},
+		CrashDump: CrashDump{Enabled: true, Timeout: 30 * time.Second, MaxBytes: 512 << 20, Keep: 5, KeepBytes: 2 << 30},
 	}
 	if got := c.Applications[0]; !reflect.DeepEqual(got, want) {
 		t.Errorf("app = %+v, want %+v", got, want)
+	}
+}
+
+// An app has the settings of the section logs, save those it sets itself, be it to 0.
+func TestParse_AppLogs(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, "logs: {archives: 3, bytes: 1GiB, target: both}\napplications:\n  - {name: a, logs: {bytes: 0, target: file}}\n  - {name: b}\n")
+	a, b := c.Applications[0].Logs, c.Applications[1].Logs
+	if a.Archives != 3 || a.Bytes != 0 || a.Target != "file" || b.Archives != 3 || b.Bytes != 1<<30 || b.Target != "both" {
+		t.Errorf("logs of the apps: %+v and %+v", a, b)
 	}
 }
 

@@ -68,9 +68,7 @@ func enter(text string, argv []string, stdout, stderr io.Writer) int {
 
 // prepare sets this process up. missing says in words what the options asked for and the kernel refused.
 func (e Entry) prepare() (missing []string, err error) {
-	if e.Umask != nil {
-		unix.Umask(*e.Umask)
-	}
+	inherited := unix.Umask(0o022) // for what is made for the mounts
 	if e.Mounts() {
 		missing = e.mount()
 		if os.Geteuid() != 0 { // what Attr gave for the mounts
@@ -90,6 +88,10 @@ func (e Entry) prepare() (missing []string, err error) {
 			missing = append(missing, "no_new_privileges: "+err.Error())
 		}
 	}
+	if e.Umask != nil {
+		inherited = *e.Umask
+	}
+	unix.Umask(inherited)
 	if e.Dir != "" { // again, in the file system as it is now, and as the user
 		if err := os.Chdir(e.Dir); err != nil {
 			return missing, err
