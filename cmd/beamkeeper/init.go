@@ -65,7 +65,7 @@ func (c *cli) initialize(file string, o config.ExampleOptions) error {
 	if _, err := os.Lstat(file); err == nil {
 		return &api.Error{Code: api.CodeRefused, Message: fmt.Sprintf("%s exists; nothing was changed", file), Hint: "edit it, remove it, or choose another folder with --dir"}
 	}
-	folders := []string{filepath.Dir(file), cfg.VarPath, cfg.LogPath, cfg.MonitoredAppLogPath, cfg.ReleaseBucket, filepath.Dir(cfg.Control.Socket)}
+	folders := []string{filepath.Dir(file), cfg.VarPath, cfg.MonitoredAppLogPath, cfg.ReleaseBucket, filepath.Dir(cfg.Control.Socket)}
 	for _, d := range folders {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return initError(err)

@@ -200,7 +200,7 @@ func TestExample_IsAcceptedWithoutNotices(t *testing.T) {
 		if dir == "." {
 			dir = "/x"
 		}
-		for _, p := range []string{c.ReleaseBucket, c.VarPath, c.LogPath, c.MonitoredAppLogPath, c.Control.Socket} {
+		for _, p := range []string{c.ReleaseBucket, c.VarPath, c.MonitoredAppLogPath, c.Control.Socket} {
 			if dir != "" && !strings.HasPrefix(p, dir+"/") {
 				t.Errorf("Example(%+v) has %s outside the folder", o, p)
 			}

@@ -77,14 +77,14 @@ func showValue(f *field, v, parent reflect.Value) *yaml.Node {
 	case kindBool:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: strconv.FormatBool(v.Bool())}
 	case kindInt:
-		if v.Int() == 0 && f.def == "" {
+		if v.Int() == 0 && f.def == "" && f.computed == "" {
 			return nil
 		}
 		return intNode(v.Int())
 	case kindDuration:
 		return intNode(v.Int() / int64(time.Millisecond))
 	case kindSize:
-		if v.Int() == 0 && f.def == "" {
+		if v.Int() == 0 && f.def == "" && f.computed == "" {
 			return nil
 		}
 		if s := Size(v.Int()).String(); !isDigits(s) {
@@ -92,7 +92,7 @@ func showValue(f *field, v, parent reflect.Value) *yaml.Node {
 		}
 		return intNode(v.Int())
 	case kindPercent:
-		if v.Int() == 0 && f.def == "" {
+		if v.Int() == 0 && f.def == "" && f.computed == "" {
 			return nil
 		}
 		if strings.HasSuffix(f.key, "_percent") {
