@@ -111,6 +111,13 @@ func (b *board) change(app string) (change, bool) {
 	return c, ok
 }
 
+// removeChange forgets the current.json of an app that is not watched any more.
+func (b *board) removeChange(app string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.changes, app)
+}
+
 // untold returns the changes that the releases actor has not dealt with, and marks them as dealt with.
 func (b *board) untold() []change {
 	b.mu.Lock()

@@ -88,6 +88,7 @@ type Releases interface {
 	Instance(app, instance string) (release.Folder, error)
 	InstanceDir(app, instance string) string
 	RemoveInstance(app, instance string) error
+	RemoveApp(app string) error // all that there is of it
 	Prune(app string, keep int, inUse []string) ([]string, error)
 }
 
@@ -127,8 +128,12 @@ func (c *Config) check() error {
 	case c.LogDir == "":
 		return errors.New("actors: no log folder")
 	}
+	return checkSpecs(c.Apps)
+}
+
+func checkSpecs(apps []AppSpec) error {
 	seen := make(map[string]bool)
-	for _, a := range c.Apps {
+	for _, a := range apps {
 		if err := release.CheckName(a.Name); err != nil {
 			return fmt.Errorf("actors: app: %w", err)
 		}

@@ -24,8 +24,11 @@ const (
 
 // command has an app's manager do what an operator asks.
 func command[T any](ctx context.Context, s *System, app string, do func(*manager) (T, error)) (value T, err error) {
-	if _, ok := s.specs[app]; !ok {
+	switch e, ok := s.roster.find(app); {
+	case !ok:
 		return value, s.unknownApp(app)
+	case e.leaving:
+		return value, api.Errorf(api.CodeRefused, "app %s is being removed", app)
 	}
 	if s.closing.Load() {
 		return value, api.Errorf(api.CodeRefused, "the daemon is stopping")
@@ -75,7 +78,7 @@ func asAPI(err error) error {
 
 func (s *System) unknownApp(name string) error {
 	var names []string
-	for _, a := range s.cfg.Apps {
+	for _, a := range s.apps() {
 		names = append(names, a.Name)
 	}
 	e := api.Errorf(api.CodeNotFound, "there is no app %q", name)
@@ -423,7 +426,7 @@ func (s *System) Scale(ctx context.Context, app string, n int) error {
 
 // Deployments implements api.Control.
 func (s *System) Deployments(_ context.Context, app string, limit int) (list []api.Deployment, err error) {
-	if _, ok := s.specs[app]; app != "" && !ok {
+	if app != "" && !s.has(app) {
 		return nil, s.unknownApp(app)
 	}
 	err = s.cfg.State.View(func(tx *state.Tx) error {
@@ -450,7 +453,7 @@ func (s *System) Deployment(_ context.Context, id string) (d api.Deployment, err
 
 // History implements api.Control: the newest first.
 func (s *System) History(_ context.Context, app string) (list []api.HistoryEntry, err error) {
-	if _, ok := s.specs[app]; !ok {
+	if !s.has(app) {
 		return nil, s.unknownApp(app)
 	}
 	err = s.cfg.State.View(func(tx *state.Tx) error {
@@ -530,7 +533,7 @@ func (s *System) rpcPeer(t api.Target) (node.Name, error) {
 
 // records are the records of the instances that t names, by slot.
 func (s *System) records(t api.Target) (recs []state.Instance, err error) {
-	if _, ok := s.specs[t.App]; !ok {
+	if !s.has(t.App) {
 		return nil, s.unknownApp(t.App)
 	}
 	err = s.cfg.State.View(func(tx *state.Tx) error {

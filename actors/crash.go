@@ -22,7 +22,8 @@ type crashed struct{ rec state.Instance }
 // that it happened while no daemon was there to see it.
 func (a *instance) crash(id process.Identity, e process.Exit, away bool) work {
 	ctx, cancel := context.WithCancel(a.ctx)
-	rec, count := a.rec, a.countCrash
+	loop := a.spec.CrashLoop
+	rec, count := a.rec, func(started time.Time, why string) func(*state.Instance) bool { return countCrash(loop, started, why) }
 	jobID := a.sys.job(ctx, a.self, func(ctx context.Context) any {
 		c, err := a.sys.instanceCrashed(ctx, rec, id, e, away, count)
 		if err != nil {
@@ -35,8 +36,7 @@ func (a *instance) crash(id process.Identity, e process.Exit, away bool) work {
 
 // countCrash returns the change of the record that a crash makes. The zero started is for an OS process that could not
 // even be started.
-func (a *instance) countCrash(started time.Time, why string) func(*state.Instance) bool {
-	loop := a.spec.CrashLoop
+func countCrash(loop CrashLoop, started time.Time, why string) func(*state.Instance) bool {
 	return func(r *state.Instance) bool {
 		now := time.Now()
 		var ran time.Duration
@@ -125,9 +125,10 @@ func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id pro
 		Message: fmt.Sprintf("%s crashed: %s; %s", rec.Name, why, next), Data: data,
 	})
 	if now.Failed {
+		spec, _ := s.spec(rec.App)
 		s.emit(api.Event{
 			Type: api.EventInstanceFailed, Level: "error", App: rec.App, Instance: rec.Name, Version: rec.Version,
-			Message: fmt.Sprintf("%s crashed %d times within %s and is given up", rec.Name, len(now.Crashes), s.specs[rec.App].CrashLoop.Window),
+			Message: fmt.Sprintf("%s crashed %d times within %s and is given up", rec.Name, len(now.Crashes), spec.CrashLoop.Window),
 			Data:    map[string]any{"crashes": len(now.Crashes), "remedy": "beamkeeper start " + rec.App + "/" + rec.Name},
 		})
 	}

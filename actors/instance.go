@@ -91,6 +91,9 @@ func (a *instance) HandleMessage(_ gen.PID, message any) error {
 }
 
 func (a *instance) handle(message any) error {
+	if spec, ok := a.sys.spec(a.spec.Name); ok {
+		a.spec = spec
+	}
 	switch m := message.(type) {
 	case msgBegin:
 		a.sys.begin(a.self, a.spec.Name, a.name)
@@ -316,7 +319,7 @@ func (a *instance) failed(kind string, err error) (gone bool) {
 	switch {
 	case kind == workStart && !called:
 		// What cannot be started is tried again as what crashes at once.
-		crash := a.countCrash(time.Time{}, err.Error())
+		crash := countCrash(a.spec.CrashLoop, time.Time{}, err.Error())
 		if err := a.edit(crash); err != nil {
 			a.sys.log.Error("state", "instance", a.name, "err", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,6 +24,7 @@ const (
 	triggerStart   = "start"
 	triggerScale   = "scale"
 	triggerRestart = "restart"
+	triggerConfig  = "config"  // the configuration was changed
 	triggerRestore = "restore" // replicas that a failed deployment took are given back
 )
 
@@ -74,6 +76,9 @@ func (m *manager) HandleMessage(_ gen.PID, message any) error {
 }
 
 func (m *manager) handle(message any) error {
+	if spec, ok := m.sys.spec(m.spec.Name); ok {
+		m.spec = spec
+	}
 	if m.sys.closing.Load() {
 		if c, ok := message.(*msgCommand); ok && c.taken.CompareAndSwap(false, true) {
 			c.reply <- reply{err: api.Errorf(api.CodeRefused, "the daemon is stopping")}
@@ -84,6 +89,9 @@ func (m *manager) handle(message any) error {
 	}
 	switch c := message.(type) {
 	case msgWake:
+	case msgApps:
+		m.trigger = triggerConfig
+		defer func() { m.trigger = "" }()
 	case msgBegin:
 		m.sys.begin(m.self, m.spec.Name, "")
 		if err := m.currentChanged(); err != nil {
@@ -175,12 +183,17 @@ func (m *manager) wanted(app state.App) (w wanted, rel state.Release, ok bool) {
 	return w, rel, rel.Version != ""
 }
 
-func (p picture) observed() []observed {
+// rolling says whether instances that were started with other settings are to be replaced.
+func (m *manager) rolling(app state.App) bool { return app.Settings == m.spec.settings() }
+
+func (m *manager) observed(p picture, slots int) []observed {
 	list := make([]observed, len(p.instances))
+	rolling := m.rolling(p.app)
 	for i, rec := range p.instances {
 		o := observed{
 			name: rec.Name, slot: rec.Slot, release: releaseID{rec.Version, rec.SHA256}, restart: rec.Restart,
 			phase: p.views[i].phase, leaving: rec.Leaving, drained: p.views[i].drained,
+			outdated: rolling && outdated(m.spec, rec), blocks: m.blocks(rec, slots),
 		}
 		switch {
 		case rec.Failed:
@@ -202,6 +215,24 @@ func (p picture) observed() []observed {
 	return list
 }
 
+// blocks lists the slots that no other instance can have while this one has its ports: its own, unless the bases of the
+// ports have changed since it was started. Nil stands for its own.
+func (m *manager) blocks(rec state.Instance, slots int) []int {
+	if len(m.spec.Ports) == 0 || len(rec.Ports) == 0 {
+		return nil
+	}
+	list := []int{}
+	for slot := range slots {
+		for _, port := range m.spec.Ports {
+			if slices.Contains(slices.Collect(maps.Values(rec.Ports)), port.Base+slot) {
+				list = append(list, slot)
+				break
+			}
+		}
+	}
+	return list
+}
+
 // pass looks at the app once and does the next step.
 func (m *manager) pass() error {
 	if m.next != nil {
@@ -213,6 +244,9 @@ func (m *manager) pass() error {
 		return err
 	}
 	m.haveActors(p)
+	if !p.app.Removed.IsZero() {
+		return m.leave(p)
+	}
 	if p.app.Stopped {
 		if p.dep != nil {
 			return m.end(p, api.DeploymentAborted, errors.New("the app was stopped"), nil)
@@ -226,7 +260,7 @@ func (m *manager) pass() error {
 		}
 		return nil
 	}
-	plan := reconcile(w, p.observed())
+	plan := reconcile(w, m.observed(p, w.slots))
 	if p.dep == nil {
 		if !plan.differs || p.app.Halted != "" {
 			return nil
@@ -307,7 +341,7 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 		StartedAt: api.Time{Time: now.UTC()}, Instances: []api.DeploymentInstance{}, Steps: []api.DeploymentStep{},
 	}
 	if p.app.Settled.Version != "" && same(rel, p.app.Settled) && !slices.ContainsFunc(p.instances, func(i state.Instance) bool {
-		return !i.Leaving && (i.Restart < p.app.Restart || !same(rel, state.Release{Version: i.Version, SHA256: i.SHA256}))
+		return !i.Leaving && (i.Restart < p.app.Restart || m.rolling(p.app) && outdated(m.spec, i) || !same(rel, state.Release{Version: i.Version, SHA256: i.SHA256}))
 	}) {
 		d.Kind, d.Trigger = "scale", firstOf(m.trigger, triggerStart)
 	}
@@ -466,8 +500,9 @@ func (m *manager) startFetch(d *api.Deployment, rel state.Release) error {
 	}
 	ctx, cancel := context.WithCancel(m.sys.ctx)
 	m.fetch = work{kind: d.ID, cancel: cancel}
+	app := m.spec.Name
 	m.fetch.id = m.sys.job(ctx, m.self, func(ctx context.Context) any {
-		r, err := m.sys.cfg.Releases.Fetch(ctx, m.spec.Name, release.Current{Version: rel.Version, Hash: rel.Hash, SHA256: rel.SHA256})
+		r, err := m.sys.cfg.Releases.Fetch(ctx, app, release.Current{Version: rel.Version, Hash: rel.Hash, SHA256: rel.SHA256})
 		if err != nil {
 			return err
 		}

@@ -248,14 +248,14 @@ func each(n int, f func(i int)) {
 
 // wakeMesh tells an app's mesh, if it has one, that something may have changed.
 func (s *System) wakeMesh(app string) {
-	if m := s.meshes[app]; m != nil {
+	if m := s.meshOf(app); m != nil {
 		m.wake()
 	}
 }
 
 // siblings are those that an instance sees, nil when that is not known or its app is no mesh.
 func (s *System) siblings(app, instance string) []string {
-	m := s.meshes[app]
+	m := s.meshOf(app)
 	if m == nil {
 		return nil
 	}

@@ -36,6 +36,8 @@ type (
 	// To releases: some current.json has changed. To a manager: its own.
 	msgChanged struct{}
 
+	// To the root: apps have come or gone. To a manager: its app's spec has changed.
+	msgApps struct{}
 	// To a manager and to an instance: look again at what is wished and what is.
 	msgWake struct{}
 	// To a manager: do what an operator asks.

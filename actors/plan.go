@@ -42,6 +42,8 @@ type observed struct {
 	release  releaseID
 	restart  uint64
 	phase    phase
+	outdated bool   // was started with settings that it is to be replaced for
+	blocks   []int  // slots that nobody else can have beside it; nil: its own
 	leaving  bool   // is being stopped for good; its slot is taken until it is gone or drained
 	drained  bool   // holds no port any more: only the OS process has not ended yet
 	replaces string // the instance it was started to replace
@@ -84,12 +86,17 @@ func reconcile(w wanted, have []observed) plan {
 			drained++
 			continue
 		}
-		taken[o.slot] = true
+		if o.blocks == nil {
+			o.blocks = []int{o.slot}
+		}
+		for _, slot := range o.blocks {
+			taken[slot] = true
+		}
 		switch {
 		case o.leaving:
 			leaving++
 			continue
-		case o.phase == phaseStopped, (!w.replace || o.release.same(w.release)) && o.restart >= w.restart:
+		case o.phase == phaseStopped, (!w.replace || o.release.same(w.release)) && o.restart >= w.restart && !o.outdated:
 			match = append(match, o)
 		default:
 			old = append(old, o)
@@ -162,9 +169,11 @@ func reconcile(w wanted, have []observed) plan {
 	for missing := w.replicas - len(match); missing > 0 && starting < parallel; missing-- {
 		slot, free := freeSlot(taken, w.slots)
 		if !free || total >= w.replicas+w.surge {
-			// Room is made by stopping an old one that serves nobody, or that may be missing for a while.
+			// Room is made by stopping an old one that serves nobody, or that may be missing for a while, or that has to:
+			// between them the old ones have a port of every slot, as can be when the bases were changed.
+			crossed := !free && total < w.replicas+w.surge && leaving == 0
 			if len(old) == 0 || starting+leaving >= parallel ||
-				old[0].phase != phaseFailed && ready-1 < w.replicas-w.maxUnavailable {
+				old[0].phase != phaseFailed && ready-1 < w.replicas-w.maxUnavailable && !crossed {
 				break
 			}
 			stopOld()

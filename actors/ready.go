@@ -245,22 +245,22 @@ const (
 // ready begins to wait for the OS process to get ready.
 func (a *instance) ready() work {
 	ctx, cancel := context.WithCancel(a.ctx)
-	rec, c, s := a.rec, a.chain, a.sys
+	rec, spec, c, s := a.rec, a.spec, a.chain, a.sys
 	var id uint64
 	known := make(chan struct{}) // closed when id is set
 	id = s.job(ctx, a.self, func(ctx context.Context) any {
 		<-known
-		p, err := s.prober(a.spec, rec)
+		p, err := s.prober(spec, rec)
 		if err != nil {
 			return err
 		}
-		o := probe.Options{Successes: a.spec.Readiness.Successes}
-		if a.spec.Readiness.Probe != nil {
-			o.Interval = a.spec.Readiness.Probe.Interval
+		o := probe.Options{Successes: spec.Readiness.Successes}
+		if spec.Readiness.Probe != nil {
+			o.Interval = spec.Readiness.Probe.Interval
 		}
 		steps := c.n
 		r := readiness{
-			cluster: s.cfg.Cluster, peer: a.peer, application: a.spec.Readiness.Application, probe: p, options: o,
+			cluster: s.cfg.Cluster, peer: a.peer, application: spec.Readiness.Application, probe: p, options: o,
 			report: func(c chain) {
 				if c.n > steps && c.n < len(c.steps) {
 					steps = c.n

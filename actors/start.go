@@ -33,9 +33,9 @@ type started struct {
 func (a *instance) start() work {
 	ctx, cancel := context.WithCancel(a.ctx)
 	a.chain = newChain(time.Now())
-	rec := a.rec
+	rec, spec := a.rec, a.spec
 	id := a.sys.job(ctx, a.self, func(ctx context.Context) any {
-		r, err := a.sys.startInstance(ctx, a.spec, rec)
+		r, err := a.sys.startInstance(ctx, spec, rec)
 		if err != nil {
 			return err
 		}
@@ -89,6 +89,7 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 		}
 		r.Process, r.StartedAt, r.Ready, r.RetryAt = p.Identity(), at.UTC(), false, time.Time{}
 		r.Ports, r.SHA256, r.OTPRelease = plan.Ports, sha, ""
+		r.Settings = spec.settings()
 		r.Logs = marks
 		now = r
 		return tx.PutInstance(r)

@@ -44,7 +44,10 @@ func (s *System) appStatus(tx *state.Tx, spec AppSpec, now time.Time) (api.App, 
 		Name: spec.Name, Language: string(spec.Language), Mode: "automatic", DesiredVersion: rec.Wish.Version,
 		Ghosted: []string{}, Replicas: replicas(spec, rec), Instances: []api.Instance{}, Problems: s.appProblems(spec, rec),
 	}
-	if rec.Stopped {
+	switch {
+	case !rec.Removed.IsZero():
+		a.Mode = "removing"
+	case rec.Stopped:
 		a.Mode = "stopped"
 	}
 	if id := firstOf(rec.Deployment, rec.Halted, rec.Failed); id != "" {
@@ -62,7 +65,9 @@ func (s *System) appStatus(tx *state.Tx, spec AppSpec, now time.Time) (api.App, 
 	}
 	slices.SortStableFunc(instances, func(a, b state.Instance) int { return a.Slot - b.Slot })
 	for _, i := range instances {
-		a.Instances = append(a.Instances, s.instanceStatus(i, now))
+		st := s.instanceStatus(i, now)
+		st.OldSettings = outdated(spec, i)
+		a.Instances = append(a.Instances, st)
 	}
 	return a, nil
 }
@@ -155,7 +160,7 @@ func (s *System) problems() []api.Problem {
 // stranger says what is wrong with an instance that was started by a daemon of our name, and that we know nothing of.
 func (s *System) stranger(f process.Found) api.Problem {
 	p := api.Problem{Since: api.Time{Time: s.started.UTC()}}
-	if _, configured := s.specs[f.App]; configured {
+	if s.has(f.App) {
 		p.What = fmt.Sprintf("OS process %d is instance %s of %s, which the state store does not know: it was lost, or another daemon has this node name; it is left alone", f.OSPID, f.Instance, f.App)
 		p.Remedy = fmt.Sprintf("give each daemon a node.name of its own; if no other daemon runs, end it: kill %d", f.OSPID)
 		return p

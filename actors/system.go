@@ -28,12 +28,12 @@ const rootAgain = time.Second
 // System is the running supervision tree. It satisfies api.Control; its methods may be called from any goroutine.
 type System struct {
 	cfg     Config
-	specs   map[string]AppSpec // with their defaults
 	log     *slog.Logger
 	started time.Time
 
-	meshes    map[string]*mesh // of the apps that are one
-	strangers []process.Found  // instances that run for nobody, seen at the start
+	applying  sync.Mutex // held by whoever changes the roster
+	roster    roster
+	strangers []process.Found // instances that run for nobody, seen at the start
 
 	dir   *directory
 	bus   *bus
@@ -62,17 +62,14 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 		return nil, err
 	}
 	s := &System{
-		cfg: cfg, specs: make(map[string]AppSpec), meshes: make(map[string]*mesh), log: cfg.Log, started: time.Now(),
+		cfg: cfg, log: cfg.Log, started: time.Now(),
 		dir: newDirectory(), board: newBoard(), rootEnded: make(chan struct{}, 1), rootKept: make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	for _, a := range cfg.Apps {
-		s.specs[a.Name] = a.withDefaults()
-		if a.Mesh {
-			s.meshes[a.Name] = newMesh(s, a.Name)
-		}
+		s.roster.apps = append(s.roster.apps, entry{spec: a.withDefaults()})
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.reg = newRegistry(func(instance string, id process.Identity) { s.send(instanceActor(instance), msgExit{id}) })
@@ -100,16 +97,20 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 		defer close(s.rootKept)
 		s.keepRoot()
 	}()
-	for _, m := range s.meshes {
-		s.jobs.Go(func() { m.run(s.ctx) })
+	apps := s.roster.all()
+	for i, e := range apps {
+		apps[i] = s.withMesh(e)
 	}
+	s.roster.set(apps)
 	if cfg.Source.Bucket != nil {
 		s.watch = release.NewWatcher(release.WatcherConfig{Source: cfg.Source, Log: s.log, Changed: func(c release.Change) {
 			s.board.putChange(c)
 			s.send(releasesActor, msgChanged{})
 		}})
-		for _, a := range s.specs {
-			s.watch.Add(a.Name, a.Poll)
+		for _, e := range s.roster.all() {
+			if !e.leaving {
+				s.watch.Add(e.spec.Name, e.spec.Poll)
+			}
 		}
 		s.jobs.Go(func() { s.watch.Run(s.ctx) })
 	}
@@ -124,18 +125,13 @@ func (s *System) prepareState() error {
 		return err
 	}
 	return s.cfg.State.Update(func(tx *state.Tx) error {
-		for name, spec := range s.specs {
-			app, _, err := tx.App(name)
-			if err != nil {
+		for _, spec := range s.apps() {
+			if err := s.enlist(tx, spec); err != nil {
 				return err
 			}
-			app.Name = name
-			if app.Replicas != nil && app.ScaledFrom != spec.Replicas {
-				app.Replicas = nil
-			}
-			if err := tx.PutApp(app); err != nil {
-				return err
-			}
+		}
+		if err := s.enlistLeaving(tx); err != nil {
+			return err
 		}
 		for _, f := range found {
 			if !f.Main {
@@ -145,8 +141,8 @@ func (s *System) prepareState() error {
 			if err != nil {
 				return err
 			}
-			switch _, configured := s.specs[rec.App]; {
-			case !ok || !configured:
+			switch {
+			case !ok || !s.has(rec.App):
 				s.strangers = append(s.strangers, f)
 			case rec.Process.OSPID == 0:
 				rec.Process, rec.Ready = f.Identity, false
@@ -167,7 +163,10 @@ func (s *System) prepareState() error {
 // Without stopInstances the instances run on, and the next daemon takes them over. With it they are stopped first, as
 // `stop` does it, within ctx; the next daemon starts them again.
 func (s *System) Close(ctx context.Context, stopInstances bool) error {
-	if s.closing.Swap(true) {
+	s.applying.Lock() // so that nothing is begun any more by an Apply
+	closed := s.closing.Swap(true)
+	s.applying.Unlock()
+	if closed {
 		return nil
 	}
 	var err error
@@ -210,7 +209,7 @@ func (s *System) sweep() error {
 		return err
 	})}
 	for _, rec := range recs {
-		if _, ours := s.specs[rec.App]; !ours || rec.Process.OSPID == 0 {
+		if !s.has(rec.App) || rec.Process.OSPID == 0 {
 			continue
 		}
 		p, err := process.Adopt(rec.Process)
@@ -406,15 +405,6 @@ func (s *System) editInstance(name string, f func(*state.Instance) bool) (rec st
 		return tx.PutInstance(rec)
 	})
 	return rec, ok, err
-}
-
-// apps lists the apps in the order of the configuration.
-func (s *System) apps() []AppSpec {
-	list := make([]AppSpec, 0, len(s.cfg.Apps))
-	for _, a := range s.cfg.Apps {
-		list = append(list, s.specs[a.Name])
-	}
-	return list
 }
 
 // replicas is how many an app should have.

@@ -1,7 +1,9 @@
 package actors
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"ergo.services/ergo/act"
@@ -40,12 +42,61 @@ func (s *System) rootSpec() act.SupervisorSpec {
 		{Name: releasesActor, Factory: func() gen.ProcessBehavior { return &releases{sys: s} }},
 	}}
 	for _, a := range s.apps() {
-		spec.Children = append(spec.Children, act.SupervisorChildSpec{
-			Name:    appActor(a.Name),
-			Factory: s.supervisor(appActor(a.Name), a.Name, func() act.SupervisorSpec { return s.appSpec(a) }),
-		})
+		spec.Children = append(spec.Children, s.appChild(a))
 	}
 	return spec
+}
+
+// haveApps starts the supervisors of apps that have come and ends those of apps that are gone.
+func (v *supervisor) haveApps() {
+	s := v.sys
+	disabled := make(map[gen.Atom]bool)
+	for _, c := range v.Children() {
+		disabled[c.Spec] = c.Disabled
+	}
+	later := func(name gen.Atom, err error) {
+		s.log.Debug("the tree is busy", "actor", string(name), "err", err)
+		s.after(20*time.Millisecond, rootActor, msgApps{})
+	}
+	there := make(map[gen.Atom]bool)
+	for _, a := range s.apps() {
+		name := appActor(a.Name)
+		there[name] = true
+		off, known := disabled[name]
+		var err error
+		switch {
+		case known && !off:
+		case s.dir.taken(name) || s.dir.taken(managerActor(a.Name)) || s.dir.taken(instancesActor(a.Name)):
+			err = errors.New("the actors of the app that was removed have not all ended")
+		case known:
+			err = v.EnableChild(name)
+		default:
+			err = v.AddChild(s.appChild(a))
+		}
+		if err != nil {
+			later(name, err)
+		}
+	}
+	for name, off := range disabled {
+		app, isApp := strings.CutPrefix(string(name), string(appActor("")))
+		if !isApp || off || there[name] {
+			continue
+		}
+		if err := v.DisableChild(name); err != nil {
+			later(name, err)
+			continue
+		}
+		for _, actor := range []gen.Atom{name, managerActor(app), instancesActor(app)} {
+			s.board.ended(string(actor))
+		}
+	}
+}
+
+func (s *System) appChild(a AppSpec) act.SupervisorChildSpec {
+	return act.SupervisorChildSpec{
+		Name:    appActor(a.Name),
+		Factory: s.supervisor(appActor(a.Name), a.Name, func() act.SupervisorSpec { return s.appSpec(a) }),
+	}
 }
 
 func (s *System) appSpec(a AppSpec) act.SupervisorSpec {
@@ -99,6 +150,11 @@ func (v *supervisor) HandleMessage(_ gen.PID, message any) error {
 			if v.name == instancesActor(v.app) {
 				v.sys.send(managerActor(v.app), msgWake{}) // which has the actors started that are missing
 			}
+			if v.name == rootActor {
+				v.haveApps()
+			}
+		case msgApps:
+			v.haveApps()
 		case msgStartActor:
 			if v.sys.dir.taken(instanceActor(m.instance)) {
 				return nil

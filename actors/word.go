@@ -13,7 +13,7 @@ import (
 // SaidReady notes that the instance says it is ready, for the probe that waits for its word. It is kept over restarts
 // of the daemon and counts for the OS process that runs now. Error: CodeNotFound.
 func (s *System) SaidReady(_ context.Context, t api.Target) error {
-	if _, ok := s.specs[t.App]; !ok {
+	if !s.has(t.App) {
 		return s.unknownApp(t.App)
 	}
 	known := false

@@ -290,6 +290,8 @@ func (s *shelf) RemoveInstance(app, instance string) error {
 	return os.RemoveAll(s.InstanceDir(app, instance))
 }
 
+func (s *shelf) RemoveApp(app string) error { return os.RemoveAll(filepath.Join(s.dir, app)) }
+
 func (s *shelf) Prune(string, int, []string) ([]string, error) { return nil, nil }
 
 // stage is a cluster in which an instance is up as soon as its OS process runs, unless a test says otherwise.

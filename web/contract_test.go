@@ -116,6 +116,10 @@ func contractTargets(ctx context.Context, t *testing.T, c api.Control) {
 			t.Errorf("Restart(%s): %v", target, err)
 		}
 	}
+	var refused *api.Error
+	if err := c.Purge(ctx, "sample"); !errors.As(err, &refused) || refused.Code != api.CodeRefused {
+		t.Errorf("Purge = %v, want it refused", err)
+	}
 	if err := c.Scale(ctx, "sample", 0); err != nil {
 		t.Error(err)
 	}

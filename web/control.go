@@ -102,6 +102,13 @@ func (s *Server) scale(w http.ResponseWriter, r *http.Request) (any, error) {
 	return nil, s.control.Scale(r.Context(), r.PathValue("app"), *req.Replicas)
 }
 
+func (s *Server) purge(w http.ResponseWriter, r *http.Request) (any, error) {
+	if err := decodeWhole(w, r, &struct{}{}); err != nil {
+		return nil, err
+	}
+	return nil, s.control.Purge(r.Context(), r.PathValue("app"))
+}
+
 func (s *Server) rpc(w http.ResponseWriter, r *http.Request) (any, error) {
 	var req api.RPCRequest
 	if err := decodeWhole(w, r, &req); err != nil {

@@ -141,6 +141,10 @@ func (f *fakeControl) Restart(ctx context.Context, t api.Target) error {
 	return f.change(ctx, t, func() { f.app.Instances[0].ForcedRestarts++ })
 }
 
+func (f *fakeControl) Purge(_ context.Context, app string) error {
+	return api.Errorf(api.CodeRefused, "app %s is in the configuration", app)
+}
+
 func (f *fakeControl) Scale(ctx context.Context, app string, n int) error {
 	return f.change(ctx, api.Target{App: app}, func() { f.app.Replicas = n })
 }

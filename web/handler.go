@@ -41,6 +41,7 @@ func (s *Server) handler(readOnly bool) http.Handler {
 		change("POST /v1/apps/{app}/instances/{instance}/"+verb, http.StatusOK, onTarget(do))
 	}
 	change("POST /v1/apps/{app}/scale", http.StatusOK, s.scale)
+	change("POST /v1/apps/{app}/purge", http.StatusOK, s.purge)
 	change("POST /v1/rpc", http.StatusOK, s.rpc)
 	if readOnly {
 		change("GET /v1/logs", http.StatusOK, nil) // an application's log may hold anything

@@ -200,6 +200,13 @@ func (f *fakeControl) Restart(_ context.Context, t api.Target) error {
 	return f.act(t, api.EventDeploymentShutdown, "restarted", func(i *api.Instance) { i.OSPID += 1000 })
 }
 
+func (f *fakeControl) Purge(_ context.Context, app string) error {
+	if app == "sample" {
+		return api.Errorf(api.CodeRefused, "app %s is in the configuration", app)
+	}
+	return nil
+}
+
 func (f *fakeControl) Scale(_ context.Context, app string, n int) error {
 	err := f.act(api.Target{App: app}, api.EventScaled, fmt.Sprint(n), func(*api.Instance) {})
 	f.mu.Lock()

@@ -42,6 +42,11 @@ type App struct {
 	ScaledFrom int    `json:"scaled_from,omitempty"` // the configuration's replicas when Replicas was set; a new one there wins
 	Restart    uint64 `json:"restart,omitempty"`     // counts restarts of the whole app
 
+	// Settings is the digest of the settings that instances were told to be restarted for. It counts while it is that of
+	// the configuration: instances that were started with other settings are then replaced.
+	Settings string    `json:"settings,omitempty"`
+	Removed  time.Time `json:"removed,omitzero"` // from the configuration, confirmed: its instances go, its data stays
+
 	Deployment string `json:"deployment,omitempty"` // under way
 	Failed     string `json:"failed,omitempty"`     // the deployment in which the wish failed: it is not tried again unasked
 	Halted     string `json:"halted,omitempty"`     // the deployment after which nothing at all is tried unasked
@@ -80,6 +85,7 @@ type Instance struct {
 	Logs       []applog.Mark    `json:"logs,omitempty"`  // where its log files ended when it was started
 	Ready      bool             `json:"ready,omitempty"` // this OS process was ready once
 	OTPRelease string           `json:"otp_release,omitempty"`
+	Settings   string           `json:"settings,omitempty"`  // digest of those it was started with; empty: not known
 	SaidReady  process.Identity `json:"said_ready,omitzero"` // the OS process that said so by the API; counts while it is Process
 
 	InHistory      bool        `json:"in_history,omitempty"` // the versions history has it
@@ -105,6 +111,34 @@ func (t *Tx) PutApp(a App) error { return t.write(bucketApps, []byte(a.Name), a)
 
 // DeleteApp removes the record of an app. Its history, deployments and events stay.
 func (t *Tx) DeleteApp(name string) error { return t.tx.Bucket(bucketApps).Delete([]byte(name)) }
+
+// PurgeApp removes all records of an app: its own, its instances, its deployments and its versions history. Events stay.
+func (t *Tx) PurgeApp(name string) error {
+	list, err := t.Instances(name)
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		if err := t.DeleteInstance(i.Name); err != nil {
+			return err
+		}
+	}
+	deployments, err := t.Deployments(name, 0)
+	if err != nil {
+		return err
+	}
+	for _, d := range deployments {
+		if err := t.tx.Bucket(bucketDeployments).Delete([]byte(d.ID)); err != nil {
+			return err
+		}
+	}
+	if t.tx.Bucket(bucketHistory).Bucket([]byte(name)) != nil {
+		if err := t.tx.Bucket(bucketHistory).DeleteBucket([]byte(name)); err != nil {
+			return err
+		}
+	}
+	return t.DeleteApp(name)
+}
 
 // Instance returns the record of an instance; ok is false when there is none.
 func (t *Tx) Instance(name string) (i Instance, ok bool, err error) {

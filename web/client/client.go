@@ -118,6 +118,11 @@ func (c *Client) Scale(ctx context.Context, app string, replicas int) error {
 	return c.post(ctx, path("apps", app, "scale"), web.ScaleRequest{Replicas: &replicas}, nil)
 }
 
+// Purge implements api.Control.
+func (c *Client) Purge(ctx context.Context, app string) error {
+	return c.post(ctx, path("apps", app, "purge"), struct{}{}, nil)
+}
+
 // History implements api.Control.
 func (c *Client) History(ctx context.Context, app string) (h []api.HistoryEntry, err error) {
 	return h, c.get(ctx, path("apps", app, "history"), &h)
