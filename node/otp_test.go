@@ -75,8 +75,7 @@ func nameOf(e *nodetest.Erl) node.Name {
 func eachOTP(t *testing.T, f func(t *testing.T, n *node.Node, e *nodetest.Erl)) {
 	t.Helper()
 	t.Parallel()
-	otps := nodetest.Want(t, "25", "27", "29")
-	for _, otp := range otps {
+	for _, otp := range nodetest.Want(t, "23", "25", "27", "29") {
 		t.Run(otp.Release, func(t *testing.T) {
 			t.Parallel()
 			port := nodetest.StartEPMD(t)
