@@ -23,6 +23,7 @@ type process struct {
 
 	managed atomic.Bool // belongs to an Actor, which ends it itself
 	trap    atomic.Bool // what Actor.SetTrapExit said
+	intake  intake
 
 	mu       sync.Mutex
 	refs     map[etf.Ref]outcome // monitors and calls under way
@@ -124,6 +125,9 @@ func (p *process) message(m node.Message) {
 	if p.answered(m) {
 		return
 	}
+	if !p.admit(m.Size()) {
+		return
+	}
 	if isTuple && len(t) == 2 {
 		if req, ok := node.ParseGenCast(t); ok {
 			p.deliver(p.sys.PID(m.From), m.Name, Cast{Request: req})
@@ -153,6 +157,12 @@ func (p *process) deliver(from gen.PID, name etf.Atom, msg any) {
 
 // call hands a gen_server:call to the actor under a reference of ours, which SendResponse turns back into the tag.
 func (p *process) call(name etf.Atom, c node.GenCall) {
+	tag, ok := keptTag(c.Tag)
+	if !ok {
+		p.sys.log.Debug("call with a strange tag dropped", "pid", p.pid.String(), "from", etf.Format(c.From))
+		return
+	}
+	c.Tag = tag
 	ref := p.sys.tags.put(c)
 	opts := gen.MessageOptions{Ref: ref}
 	from := p.sys.PID(c.From)

@@ -6,6 +6,7 @@ import (
 
 	"ergo.services/ergo/gen"
 
+	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/node"
 )
 
@@ -87,4 +88,25 @@ func (t *tagTable) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.tags)
+}
+
+// keptTag gives a tag that keeps no other memory alive. Callers make references, [alias|Reference], and C nodes small
+// terms; a tag that could be large is none.
+func keptTag(tag etf.Term) (etf.Term, bool) {
+	switch t := tag.(type) {
+	case etf.Ref:
+		return t, true
+	case etf.Atom:
+		return t, true
+	case int64:
+		return t, true
+	case etf.ImproperList:
+		ref, ok := t.Tail.(etf.Ref)
+		if ok && len(t.Elems) == 1 && t.Elems[0] == etf.Term(etf.Atom("alias")) {
+			return etf.ImproperList{Elems: []etf.Term{etf.Atom("alias")}, Tail: ref}, true
+		}
+	case etf.Pid:
+		return t, true
+	}
+	return nil, false
 }
