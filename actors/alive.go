@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"ergo.services/ergo/gen"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
 )
 
 // msgPing goes to every actor, which only says that it was there to take it.
@@ -56,4 +58,18 @@ func (s *System) Alive(ctx context.Context) error {
 			return fmt.Errorf("actors: the tree has no root: %w", ctx.Err())
 		}
 	}
+}
+
+// Counts is how many apps there are, how many instances, and how many of these are running. It waits for nothing.
+func (s *System) Counts() (apps, instances, running int) {
+	apps = len(s.apps())
+	s.board.mu.Lock()
+	defer s.board.mu.Unlock()
+	for _, v := range s.board.instances {
+		instances++
+		if v.state == api.StateRunning {
+			running++
+		}
+	}
+	return apps, instances, running
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/beamkeeper/beamkeeper/actors/bridge"
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/applog"
 	"github.com/beamkeeper/beamkeeper/internal/launch"
 	"github.com/beamkeeper/beamkeeper/internal/state"
 	"github.com/beamkeeper/beamkeeper/node"
@@ -34,6 +35,12 @@ type AppSpec struct {
 	Mesh      bool // ready instances are connected to each other
 	Keep      int  // old releases kept on disk; 0: 3, negative: none
 	Limits    Limits
+
+	Surroundings Surroundings
+
+	Logs      applog.Policy      // how long its log files and crash dumps are kept
+	LogTarget string             // file, journal or both; empty: file
+	Dump      *launch.DumpLimits // of crash dumps; nil: all as the BEAM has it
 }
 
 // Readiness says when an instance is ready.
@@ -101,6 +108,11 @@ type Config struct {
 	Source   release.Source // whose current.json files are watched
 
 	LogDir   string   // instances log to LogDir/<app>/<instance>-stdout.log and -stderr.log
+	LogSpace func() applog.Space // what must stay free where LogDir is; nil: the default
+
+	OwnLog       string        // the daemon's own log file, which is rotated too; empty: none
+	OwnLogPolicy applog.Policy // of it
+
 	BaseEnv  []string // the daemon's environment, of which instances get an allow-list
 	OmitPath []string // folders that are taken out of the instances' PATH
 	Erl      string   // the erl that starts gleam apps; empty: the first on PATH

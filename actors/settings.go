@@ -22,7 +22,12 @@ var startSettings = map[string]bool{
 	"Env":      true,
 	"User":     true,
 	"Cookie":   true,
-	"Limits":   true,
+
+	"Surroundings": true,
+	"LogTarget":    true,
+	"Dump":         true,
+	"Logs":         false,
+	"Limits":       true,
 
 	"Poll":      false,
 	"Readiness": false,

@@ -62,6 +62,9 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 	if err == nil {
 		err = plan.Prepare()
 	}
+	if err == nil {
+		err = s.confinement.try(ctx, rec.App, plan.Enter)
+	}
 	if err != nil {
 		return started{}, err
 	}
@@ -73,9 +76,7 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 	stdout, stderr := s.logFiles(rec.App, rec.Name)
 	at, marks := time.Now(), []applog.Mark{applog.End(stdout), applog.End(stderr)}
 	p, err := s.reg.start(ctx, rec.Name, func() (*process.Process, error) {
-		return process.Start(process.Command{
-			Path: plan.Path, Args: plan.Args, Env: plan.Env, Dir: plan.Dir, User: plan.User, Stdout: stdout, Stderr: stderr,
-		})
+		return process.Start(plan.Command(stdout, stderr))
 	})
 	if err != nil {
 		return started{}, err
@@ -90,7 +91,7 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 		r.Process, r.StartedAt, r.Ready, r.RetryAt = p.Identity(), at.UTC(), false, time.Time{}
 		r.Ports, r.SHA256, r.OTPRelease = plan.Ports, sha, ""
 		r.Settings = spec.settings()
-		r.Logs = marks
+		r.Logs, r.CrashDump, r.OwnDump = marks, plan.CrashDump, plan.OwnDump
 		now = r
 		return tx.PutInstance(r)
 	})
@@ -132,7 +133,7 @@ func (s *System) prepareFolder(ctx context.Context, spec AppSpec, rec state.Inst
 	if err != nil {
 		return "", err
 	}
-	owner, err := ownerOf(spec.User)
+	owner, err := ownerOf(spec)
 	if err != nil {
 		return "", err
 	}
@@ -142,28 +143,20 @@ func (s *System) prepareFolder(ctx context.Context, spec AppSpec, rec state.Inst
 	return rel.SHA256, s.cfg.Releases.Switch(rec.App, rec.Name)
 }
 
-// ownerOf looks up whom an instance's files belong to; nil is the daemon's own user.
-func ownerOf(name string) (*release.Owner, error) {
-	if name == "" {
-		return nil, nil
-	}
-	account, err := process.LookupAccount(name)
-	if err != nil {
-		return nil, err
-	}
-	return &release.Owner{UID: int(account.UID), GID: int(account.GID)}, nil
-}
-
 // launchSpec describes the instance to package launch.
 func (s *System) launchSpec(spec AppSpec, rec state.Instance) launch.Spec {
 	dir := s.cfg.Releases.InstanceDir(rec.App, rec.Name)
-	return launch.Spec{
+	described := launch.Spec{
 		App: rec.App, Instance: rec.Name, Language: spec.Language,
 		Root: filepath.Join(dir, "current"), RunDir: filepath.Join(dir, "run"),
 		Host: s.cfg.Cluster.Name().Host, Cookie: string(spec.Cookie), Daemon: s.cfg.Cluster.Name().String(),
 		Slot: rec.Slot, Ports: spec.Ports, Env: spec.Env,
-		BaseEnv: s.cfg.BaseEnv, OmitPath: s.cfg.OmitPath, User: spec.User, Erl: s.cfg.Erl,
+		BaseEnv: s.cfg.BaseEnv, OmitPath: s.cfg.OmitPath, User: spec.User, Erl: s.cfg.Erl, Version: rec.Version,
+		Dump: spec.Dump,
 	}
+	spec.Surroundings.describe(&described)
+	spec.Limits.describe(&described)
+	return described
 }
 
 // journal notes in the deployment that made the instance that a step begins.

@@ -109,7 +109,7 @@ func (s *System) instanceStatus(rec state.Instance, now time.Time) api.Instance 
 
 // appProblems is what is wrong with an app now.
 func (s *System) appProblems(spec AppSpec, rec state.App) []api.Problem {
-	var list []api.Problem
+	list := s.confinement.problems(spec.Name)
 	if c, ok := s.board.change(spec.Name); ok && c.Err != nil {
 		p := api.Problem{Since: api.Time{Time: c.at.UTC()}, What: c.Err.Error()}
 		switch {
@@ -146,6 +146,7 @@ func (s *System) problems() []api.Problem {
 	if s.cfg.Problems != nil {
 		list = s.cfg.Problems()
 	}
+	list = append(list, s.logProblems()...)
 	for _, f := range s.strangers {
 		p, err := process.Adopt(f.Identity)
 		if err != nil {

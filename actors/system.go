@@ -16,6 +16,7 @@ import (
 
 	"github.com/beamkeeper/beamkeeper/actors/bridge"
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/applog"
 	"github.com/beamkeeper/beamkeeper/internal/process"
 	"github.com/beamkeeper/beamkeeper/internal/state"
 	"github.com/beamkeeper/beamkeeper/node"
@@ -38,6 +39,11 @@ type System struct {
 	dir   *directory
 	bus   *bus
 	board *board
+
+	confinement confinement
+
+	keeper *applog.Keeper
+
 	reg   *registry
 	watch *release.Watcher
 	ergo  *bridge.System
@@ -97,6 +103,8 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 		defer close(s.rootKept)
 		s.keepRoot()
 	}()
+	s.keeper = s.newKeeper()
+	s.jobs.Go(func() { s.keeper.Run(s.ctx) })
 	apps := s.roster.all()
 	for i, e := range apps {
 		apps[i] = s.withMesh(e)
