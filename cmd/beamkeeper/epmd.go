@@ -149,18 +149,20 @@ func ownLoopback() []netip.Addr {
 }
 
 // ensureEPMD starts a port mapper when none listens and the configuration allows it. It is a process of its own, which
-// goes on when the daemon ends. That there is none is no reason not to start: the node registers when one comes.
-func ensureEPMD(ctx context.Context, cfg *config.Config, getenv func(string) string, log *slog.Logger) {
+// goes on when the daemon ends. That there is none is no reason not to start: the node registers when one comes. It
+// returns the OS pid of the one started, 0 for none.
+func ensureEPMD(ctx context.Context, cfg *config.Config, getenv func(string) string, log *slog.Logger) int {
 	addr := cfg.Node.EPMDAddress(getenv)
 	if !cfg.Node.StartEPMD || listens(ctx, addr) {
-		return
+		return 0
 	}
 	pid, err := startEPMD(ctx, addr, filepath.Join(cfg.VarPath, epmdLog))
 	if err != nil {
 		log.Warn("no port mapper listens, and none could be started", "addr", addr, "err", err)
-		return
+		return 0
 	}
 	log.Info("port mapper started", "addr", addr, "os_pid", pid)
+	return pid
 }
 
 func listens(ctx context.Context, addr string) bool {

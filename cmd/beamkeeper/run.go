@@ -15,6 +15,7 @@ import (
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/config"
+	"github.com/beamkeeper/beamkeeper/internal/systemd"
 )
 
 func (c *cli) runCommand() *cobra.Command {
@@ -26,9 +27,9 @@ func (c *cli) runCommand() *cobra.Command {
 		Args: arguments(),
 	}
 	withInstances := cmd.Flags().Bool("with-instances", false, "stop the instances when the daemon stops")
-	format := cmd.Flags().String("log-format", "auto", "text, json, or auto: text on a terminal")
+	format := cmd.Flags().String("log-format", "auto", "text, json, journal, or auto: journal as a service of systemd, text on a terminal, else json")
 	level := cmd.Flags().String("log-level", "info", "debug, info, warn or error")
-	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"auto", "text", "json"}, noFiles)))
+	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"auto", "text", "json", "journal"}, noFiles)))
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, noFiles)))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		started := time.Now()
@@ -38,6 +39,9 @@ func (c *cli) runCommand() *cobra.Command {
 		}
 		cfg, path, err := c.mustConfig()
 		if err != nil {
+			return err
+		}
+		if log, err = c.toOwnLog(cfg, log, *format, *level); err != nil {
 			return err
 		}
 		for _, n := range cfg.NotYet() {
@@ -57,12 +61,37 @@ func (c *cli) logger(format, level string) (*slog.Logger, error) {
 	o := &slog.HandlerOptions{Level: l}
 	_, isTerminal := terminal(c.err)
 	switch {
+	case format == "journal", format == "auto" && c.err == os.Stderr && systemd.Journaled():
+		return slog.New(systemd.NewJournal(l)), nil
 	case format == "text", format == "auto" && isTerminal:
 		return slog.New(slog.NewTextHandler(c.err, o)), nil
 	case format == "json", format == "auto":
 		return slog.New(slog.NewJSONHandler(c.err, o)), nil
 	}
-	return nil, api.Errorf(api.CodeUsage, "--log-format %q is neither text, json nor auto", format)
+	return nil, api.Errorf(api.CodeUsage, "--log-format %q is neither text, json, journal nor auto", format)
+}
+
+// toOwnLog has the daemon's log go to its file, if log_path names a folder for it; a terminal gets it too.
+func (c *cli) toOwnLog(cfg *config.Config, log *slog.Logger, format, level string) (*slog.Logger, error) {
+	path := ownLog(cfg)
+	if path == "" {
+		return log, nil
+	}
+	out, err := openOwnLog(path)
+	if err != nil {
+		return nil, startError(err)
+	}
+	inFile := *c
+	inFile.err = out
+	file, err := inFile.logger(format, level)
+	if err != nil {
+		return nil, err
+	}
+	if _, isTerminal := terminal(c.err); isTerminal {
+		return alsoTo(file, log), nil
+	}
+	log.Info("the log goes on in a file", "file", path)
+	return file, nil
 }
 
 // serve brings the daemon up, waits for the end of ctx, and takes it down.
@@ -71,15 +100,21 @@ func (c *cli) serve(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	outliveLogReader()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	onHangup(ctx, log, stop)
+	hangups := onHangup(ctx, stop)
 
 	d, err := startDaemon(ctx, cfg, log, c.getenv, stop)
 	if err != nil {
 		return err
 	}
+	d.service.ready(ctx, d.counts, d.healthy)
+	d.serving.Go(func() { d.reloads(ctx, hangups, log) })
 	log.Info("ready", "version", version, "node", d.node.Name().String(), "socket", cfg.Control.Socket,
 		"apps", len(cfg.Applications), "took_ms", time.Since(started).Milliseconds())
 	<-ctx.Done()
+	if d.service.stopping() && !withInstances {
+		log.Info("the machine is going down: the instances are stopped, too")
+		withInstances = true
+	}
 
 	var failure error
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
@@ -100,9 +135,10 @@ func (c *cli) serve(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 // is ignored stays so in the programs that we start, and pipes in their scripts would no longer end.
 func outliveLogReader() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
-// onHangup treats SIGHUP: of a terminal that was closed it is the end, otherwise nothing happens.
-func onHangup(ctx context.Context, log *slog.Logger, stop context.CancelCauseFunc) {
-	hup := make(chan os.Signal, 1)
+// onHangup treats SIGHUP: of a terminal that was closed it is the end, otherwise the configuration is to be read again,
+// which the channel says.
+func onHangup(ctx context.Context, stop context.CancelCauseFunc) <-chan struct{} {
+	hup, hangups := make(chan os.Signal, 1), make(chan struct{}, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	_, onTerminal := terminal(os.Stdin)
 	go func() {
@@ -116,10 +152,14 @@ func onHangup(ctx context.Context, log *slog.Logger, stop context.CancelCauseFun
 					stop(context.Canceled)
 					return
 				}
-				log.Warn("SIGHUP: the configuration is not read again; restart the daemon, the instances run on")
+				select {
+				case hangups <- struct{}{}:
+				default: // one is waiting already
+				}
 			}
 		}
 	}()
+	return hangups
 }
 
 // tuneMemory keeps the idle daemon small: collect earlier than the runtime would by itself, unless told otherwise.

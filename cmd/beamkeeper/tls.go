@@ -126,11 +126,12 @@ func tlsError(err error) error {
 	return e
 }
 
-// nodeTransport is the transport of the node, nil for TCP.
-func (e *encryption) nodeTransport() node.Transport {
+// nodeTransport is the transport of the node, whose sockets listen opens.
+func (e *encryption) nodeTransport(listen func(context.Context, string) (net.Listener, error)) node.Transport {
 	if e.transport == nil {
-		return nil
+		return node.TCP{ListenTCP: listen}
 	}
+	e.transport.ListenTCP = listen
 	return e.transport
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/beamkeeper/beamkeeper/actors/erlapi"
 	"github.com/beamkeeper/beamkeeper/actors/observer"
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/applog"
 	"github.com/beamkeeper/beamkeeper/internal/config"
 	"github.com/beamkeeper/beamkeeper/internal/secrets"
 	"github.com/beamkeeper/beamkeeper/internal/state"
@@ -46,6 +48,7 @@ type daemon struct {
 
 	observer     *observer.Observer
 	registration *registration
+	service      *service
 
 	serving sync.WaitGroup
 }
@@ -53,7 +56,7 @@ type daemon struct {
 // startDaemon wires the parts together and starts them. What was started is taken down again when a later one fails.
 // fail is called when a part dies while the daemon runs.
 func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, getenv func(string) string, fail context.CancelCauseFunc) (_ *daemon, err error) {
-	d := &daemon{cfg: cfg}
+	d := &daemon{cfg: cfg, service: openService(ctx, log.With("part", "service"))}
 	defer func() {
 		if err != nil {
 			_ = d.stop(false) // the first error is the one to tell
@@ -88,8 +91,9 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	}
 	d.tree, err = actors.Start(ctx, actors.Config{
 		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Source: source,
-		LogDir: cfg.MonitoredAppLogPath, BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
-		Ergo: d.ergo, Encryption: d.tls.instances, Problems: d.problems,
+		LogDir: cfg.MonitoredAppLogPath, LogSpace: func() applog.Space { return logSpace(cfg) }, OwnLog: ownLog(cfg), OwnLogPolicy: ownLogPolicy(cfg),
+		BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
+		Ergo: d.ergo, Encryption: d.tls.instances, Problems: d.problems, Confinement: confinement{d.service.placer},
 		Version: version, Log: log.With("part", "actors"),
 	})
 	if err != nil {
@@ -107,7 +111,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 
 // problems are those of the daemon as a whole.
 func (d *daemon) problems() []api.Problem {
-	return append(d.tls.problems(), d.registration.problems()...)
+	return slices.Concat(d.tls.problems(), d.registration.problems(), d.service.problems())
 }
 
 // startError tells people about errors that they can mend.
@@ -139,7 +143,7 @@ func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(str
 		Name: name, Cookie: cookies.node, CookieFor: cookies.of,
 		Allow:   func(peer node.Name) bool { return allowed(d.cfg, name, peer) },
 		Visible: n.Visibility == "visible", Listen: n.Listen, EPMDAddr: n.EPMDAddress(getenv),
-		Transport:   d.tls.nodeTransport(),
+		Transport:   d.tls.nodeTransport(d.service.distribution),
 		NetTickTime: n.NetTickTime, HandshakeTimeout: n.ConnectTimeout, OutboxBytes: int(n.SendBufferBytes), MaxMessageBytes: int(n.MaxMessageBytes),
 		MaxOutboxBytes: int(max(n.MaxSendBuffer, n.SendBufferBytes)), MaxLinks: n.MaxLinks, MaxCalls: n.MaxCalls,
 		Log: log.With("part", "node"),
@@ -154,7 +158,9 @@ func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(str
 	if err := d.startActorSystem(ctx, log); err != nil {
 		return err
 	}
-	ensureEPMD(ctx, d.cfg, getenv, log)
+	if pid := ensureEPMD(ctx, d.cfg, getenv, log); pid > 0 {
+		d.service.placeEPMD(ctx, pid)
+	}
 	if err := d.node.Start(ctx); err != nil {
 		return fmt.Errorf("the node %s cannot start: %w", name, err)
 	}
@@ -263,13 +269,13 @@ type listener struct {
 }
 
 func (d *daemon) listen() ([]listener, error) {
-	ln, err := web.ListenUnix(d.cfg.Control.Socket)
+	ln, err := d.service.control(d.cfg.Control.Socket)
 	if err != nil {
 		return nil, err
 	}
 	all := []listener{{ln: ln}}
 	if addr := d.cfg.Web.Listen; addr != "" {
-		tcp, err := net.Listen("tcp", addr)
+		tcp, err := d.service.tcp(addr)
 		if err != nil {
 			_ = ln.Close() // the other error is the one to tell
 			return nil, fmt.Errorf("web.listen: %w", err)
@@ -326,6 +332,7 @@ func (d *daemon) stop(withInstances bool) error {
 	if d.node != nil {
 		errs = append(errs, d.node.Close())
 	}
+	errs = append(errs, d.service.close())
 	if d.store != nil {
 		errs = append(errs, d.store.Close())
 	}

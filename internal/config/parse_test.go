@@ -173,7 +173,7 @@ func TestLoad_OwnSections(t *testing.T) {
 		AfterDeploy: []Command{{"/usr/local/bin/done"}}, BeforeStop: []Command{{"drain", "5"}}, AfterStop: []Command{}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("hooks = %+v, want %+v", got, want)
 	}
-	if shop.Limits != (Limits{MemoryMax: 2 << 30, CPUQuota: 200}) || shop.CrashLoop != (CrashLoop{3, time.Minute}) || shop.User != "shop" {
+	if shop.Limits != (Limits{MemoryMax: 2 << 30, MemoryHigh: 1536 << 20, CPUQuota: 200, TasksMax: 4096}) || shop.CrashLoop != (CrashLoop{3, time.Minute}) || shop.User != "shop" {
 		t.Errorf("app = %+v", shop)
 	}
 	if got := c.Applications[2].Readiness.Probe.RPC; got != "'birds@health':ready()" {

@@ -147,6 +147,13 @@ func TestPlacer_LeaveUnknown(t *testing.T) {
 	if err := p.Leave(t.Context(), "a-000003"); err != nil {
 		t.Errorf("Leave of what never was: %v", err)
 	}
+	if dir, err = cgroup.Make(top, slice+"/"+process.ScopeName("a-000005"), nil); err != nil {
+		t.Fatal(err)
+	}
+	p.keeper.(*groups).sweep()
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("%s is left after a sweep: %v", dir, err)
+	}
 }
 
 // Without any place, limits are a problem and nothing else is.

@@ -3,12 +3,14 @@ package confine
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/beamkeeper/beamkeeper/internal/cgroup"
+	"github.com/beamkeeper/beamkeeper/internal/process"
 )
 
 // groups are places that the daemon makes by itself, below a group that it may divide.
@@ -24,11 +26,23 @@ func (g *groups) dir(_ context.Context, name string) string {
 }
 
 func (g *groups) open(_ context.Context, name string, p Placement) error {
-	dir, err := cgroup.Make(g.base, slice+"/"+name, p.Limits.Controllers())
-	if err != nil {
-		return err
+	for tries := 3; ; tries-- {
+		dir, err := cgroup.Make(g.base, slice+"/"+name, p.Limits.Controllers())
+		if err == nil {
+			err = errors.Join(p.Limits.Set(dir), cgroup.Move(dir, p.Process.OSPID))
+		}
+		if !errors.Is(err, fs.ErrNotExist) || tries == 0 {
+			return err
+		} // else another daemon's sweep was quicker than our move
 	}
-	return errors.Join(p.Limits.Set(dir), cgroup.Move(dir, p.Process.OSPID))
+}
+
+// sweep removes what instances have left behind that ended while no daemon ran. A group with processes stays.
+func (g *groups) sweep() {
+	left, _ := filepath.Glob(filepath.Join(g.base, slice, "beamkeeper-*"+process.ScopeSuffix)) // the pattern is a good one
+	for _, dir := range append(left, filepath.Join(g.base, slice)) {
+		_ = cgroup.Remove(dir)
+	}
 }
 
 func (g *groups) move(_ context.Context, name string, pids []int) error {

@@ -91,7 +91,9 @@ func New(ctx context.Context, log *slog.Logger) *Placer {
 		return p
 	}
 	if dir, ok := cgroup.Delegated(systemd.Running()); ok {
-		p.keeper = &groups{base: dir}
+		g := &groups{base: dir}
+		g.sweep()
+		p.keeper = g
 		return p
 	}
 	p.why = err.Error()
