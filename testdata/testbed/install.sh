@@ -53,6 +53,7 @@ if [ "$tier" = test ]; then
   need mix elixir
   need gcc gcc libc6-dev
   need patchelf patchelf
+  need /sbin/ip iproute2
   need /usr/sbin/visudo sudo
   need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 fi
