@@ -176,7 +176,11 @@ func (b *Observer) startAppmon(ctx context.Context, _ node.CallInfo, args []etf.
 		a.cancel()
 		return nil, err
 	}
-	go a.run()
+	if !b.errand(a.run) {
+		a.cancel()
+		a.proc.Exit(etf.Atom("normal"))
+		return nil, refused("too many are being answered")
+	}
 	return etf.Tuple{etf.Atom("ok"), a.proc.Pid()}, nil
 }
 
@@ -190,7 +194,7 @@ func (a *appmon) Receive(p *node.Process, s node.Signal) {
 		return
 	}
 	if call, ok := node.ParseGenCall(m.Term); ok {
-		go p.Reply(a.ctx, call, etf.Atom("ok"))
+		a.b.errand(func() { p.Reply(a.ctx, call, etf.Atom("ok")) })
 		return
 	}
 	req, ok := node.ParseGenCast(m.Term)

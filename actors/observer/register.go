@@ -74,6 +74,7 @@ type Observer struct {
 	behaviors map[etf.Atom]bool // modules that module_info/1 is answered for
 	services  []etf.Pid         // processes of the node itself
 	inspect   chan struct{}     // a token for each actor being asked
+	errands   chan struct{}     // a token for each goroutine of errand
 	tables    tableBytes
 	order     order
 }
@@ -94,7 +95,8 @@ func Register(n *node.Node, s *bridge.System, o Options) *Observer {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Observer{opts: o, node: n, sys: s, log: o.Log, since: time.Now(), behaviors: map[etf.Atom]bool{}, inspect: make(chan struct{}, maxInspections)}
+	b := &Observer{opts: o, node: n, sys: s, log: o.Log, since: time.Now(), behaviors: map[etf.Atom]bool{}, inspect: make(chan struct{}, maxInspections),
+		errands: make(chan struct{}, maxErrands)}
 	b.master = n.Spawn(named("application_master"))
 	for _, p := range n.Processes() {
 		p.Shield()

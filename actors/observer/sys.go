@@ -197,7 +197,7 @@ func (b *Observer) request(r bridge.Request) {
 	if len(b.inspect) == cap(b.inspect) {
 		return // too many at once: the caller times out
 	}
-	go func() {
+	b.errand(func() { // with too many the caller times out
 		ctx, cancel := context.WithTimeout(context.Background(), inspectTimeout)
 		defer cancel()
 		p := b.actor(r.Actor)
@@ -215,7 +215,7 @@ func (b *Observer) request(r bridge.Request) {
 			}
 			r.Reply(ctx, t)
 		}
-	}()
+	})
 }
 
 // wantsOK tells whether sys:get_state of the caller's OTP waits for {ok, State}, as it does since OTP 26.1, rather than State.

@@ -91,14 +91,19 @@ func (b *Observer) table(_ context.Context, info node.CallInfo, args []etf.Term)
 			p.Exit(e.Reason)
 		}
 	}))
-	go func() {
+	sending := b.errand(func() {
 		defer cancel()
 		reason := etf.Term(etf.Atom("normal"))
 		if err := b.sendTable(ctx, p, parent, t); err != nil {
 			reason = etf.Tuple{etf.Atom("error"), etf.Binary(err.Error())}
 		}
 		p.Exit(reason)
-	}()
+	})
+	if !sending {
+		cancel()
+		p.Exit(etf.Atom("normal"))
+		return nil, refused("too many are being answered")
+	}
 	return p.Pid(), nil
 }
 
