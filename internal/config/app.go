@@ -28,6 +28,7 @@ type App struct {
 	VMArgs      string    `yaml:"vm_args" doc:"Flags of erl as in a vm.args file, a template; they win over those of the release (ERL_ZFLAGS)."`
 	Sandbox     Sandbox   `yaml:"sandbox" doc:"What the instances must not do or see; the options are those of systemd.exec(5). What the kernel does not give is a problem in the status."`
 
+	FlagsDir   string     `yaml:"flags_dir" path:"dir" computed:"<var_path>/flags/NAME" doc:"Folder that is watched for a file restart.flag: who may write there can have the app restarted (one instance after the other) by touching it. Made with mode 0770, of control.group if that is set."`
 	CookieFile string     `yaml:"cookie_file" path:"file" computed:"the node's cookie" doc:"File with the cookie of this app, mode 0400 or 0600."`
 	Readiness  Readiness  `yaml:"readiness" doc:"When an instance counts as ready: its process runs, its node is up, its OTP application is started, and the probe, if there is one, passes."`
 	Strategy   Strategy   `yaml:"strategy" doc:"How a new version replaces the old one."`

@@ -18,6 +18,11 @@ func (p *parser) check(c *Config) {
 	p.checkAdapters(c)
 	p.checkNode(&c.Node)
 	p.checkWeb(&c.Web)
+	for i, g := range c.Control.Grant {
+		if (g.User == "") == (g.Group == "") {
+			p.at(KindMissing, fmt.Sprintf("control.grant[%d]", i), "one entry for each", "names neither a user nor a group, or both")
+		}
+	}
 	p.checkRelease(&c.Release)
 	p.checkNotifications(c.Notifications)
 	for i, u := range c.Fleet.ETCDEndpoints {

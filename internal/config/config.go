@@ -34,6 +34,7 @@ type Config struct {
 
 	// Beamkeeper's own sections.
 
+	Live    Live    `yaml:"config" doc:"Changes of this file while the daemon runs."`
 	Node    Node    `yaml:"node" doc:"The daemon as a node of the Erlang distribution."`
 	Control Control `yaml:"control" doc:"The control socket, which the command line talks to."`
 	Web     Web     `yaml:"web" doc:"The control API over TCP, for reading only. The dashboard comes with a later version."`
@@ -105,9 +106,24 @@ type NodeTLS struct {
 	OptFile      string `yaml:"optfile" path:"file" doc:"An existing ssl_dist_optfile, such as DeployEx's inet_tls.conf, instead of the other files. Instances are started with it."`
 }
 
+// Live is about changes of the file while the daemon runs.
+type Live struct {
+	AutoApply string `yaml:"auto_apply" default:"off" enum:"off|immediate" doc:"off: a changed file is checked and compared, and waits for beamkeeper config apply (or a reload, SIGHUP). immediate: it is applied as soon as it is whole. The removal of an app waits for its confirmation either way."`
+}
+
 // Control is the control socket.
 type Control struct {
-	Socket string `yaml:"socket" default:"/run/beamkeeper/beamkeeper.sock" path:"file" doc:"Unix socket of the control API, created with mode 0660."`
+	Socket string         `yaml:"socket" default:"/run/beamkeeper/beamkeeper.sock" path:"file" doc:"Unix socket of the control API."`
+	Mode   string         `yaml:"mode" scalar:"any" computed:"0660, or 0666 with grant" pattern:"^0?[0-7]{3}$" form:"three octal digits, such as 0660" doc:"Mode of the socket: who may connect."`
+	Group  string         `yaml:"group" pattern:"^[A-Za-z0-9_.][A-Za-z0-9_.-]*[$]?$" form:"the name or number of an OS group" computed:"the daemon's group" doc:"OS group of the socket."`
+	Grant  []ControlGrant `yaml:"grant" doc:"Rights of users and groups over the control socket. With none, whoever may connect may do everything. With any, everybody but root and the daemon's own user may do only what is granted here."`
+}
+
+// ControlGrant gives rights over the control socket to a user or a group of the operating system.
+type ControlGrant struct {
+	User   string `yaml:"user" pattern:"^[A-Za-z0-9_.][A-Za-z0-9_.-]*[$]?$" form:"the name or number of an OS user" doc:"OS user, by name or number."`
+	Group  string `yaml:"group" pattern:"^[A-Za-z0-9_.][A-Za-z0-9_.-]*[$]?$" form:"the name or number of an OS group" doc:"OS group, by name or number; its members have the right."`
+	Rights string `yaml:"rights" required:"true" enum:"read|deploy|admin" doc:"read: status, history, deployments, events, the differences of the configuration. deploy: that, logs, and deploying, starting, stopping, restarting, scaling. admin: that, rpc, applying the configuration and purging."`
 }
 
 // Web is the control API over TCP.

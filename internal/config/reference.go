@@ -15,10 +15,10 @@ func Reference() []byte {
 
 // referenceSection writes the table of a section, then those of the sections in it.
 func referenceSection(b *strings.Builder, path string, fs []field) {
-	b.WriteString("| key | type | default | meaning |\n|---|---|---|---|\n")
+	b.WriteString("| key | type | default | a change | meaning |\n|---|---|---|---|---|\n")
 	for i := range fs {
 		f := &fs[i]
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.key, f.referenceType(), f.referenceDefault(), f.referenceDoc(cell))
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", f.key, f.referenceType(), f.referenceDefault(), referenceClass(path, f), f.referenceDoc(cell))
 	}
 	for i := range fs {
 		f := &fs[i]
@@ -32,6 +32,21 @@ func referenceSection(b *strings.Builder, path string, fs []field) {
 		fmt.Fprintf(b, "\n### `%s`\n\n%s\n\n", sub, f.referenceDoc(func(s string) string { return s }))
 		referenceSection(b, sub, f.fields)
 	}
+}
+
+// classWords say when a changed setting counts.
+var classWords = map[Class]string{
+	ClassImmediate: "at once", ClassNextStart: "next start", ClassRollingRestart: "rolling restart", ClassDaemonRestart: "daemon restart",
+}
+
+// referenceClass says when a change of the key counts; empty for sections whose keys say it themselves.
+func referenceClass(path string, f *field) string {
+	var inherited Class
+	for p := strings.TrimSuffix(path, "[]"); p != "" && inherited == ""; p = strings.TrimSuffix(p[:max(strings.LastIndexByte(p, '.'), 0)], "[]") {
+		inherited = classes[p]
+	}
+	c, _ := classOf(join(path, f.key), f, inherited)
+	return classWords[c]
 }
 
 // cell makes text fit for a table.
