@@ -107,7 +107,7 @@ type Config struct {
 	Releases Releases
 	Source   release.Source // whose current.json files are watched
 
-	LogDir   string   // instances log to LogDir/<app>/<instance>-stdout.log and -stderr.log
+	LogDir   string              // instances log to LogDir/<app>/<instance>-stdout.log and -stderr.log
 	LogSpace func() applog.Space // what must stay free where LogDir is; nil: the default
 
 	OwnLog       string        // the daemon's own log file, which is rotated too; empty: none

@@ -117,18 +117,20 @@ func TestLogs(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
+		slices.Sort(lines) // without times of their own they come as the files were last written to
 		return lines
 	}
 	a, b := list[0].Name, list[1].Name
-	all := []string{a + " stdout out of " + a, a + " stderr err", b + " stdout out of " + b, b + " stderr err"}
+	all := []string{a + " stderr err", a + " stdout out of " + a, b + " stderr err", b + " stdout out of " + b}
+	slices.Sort(all)
 	w.until("the logs", func() bool { return slices.Equal(read(api.LogRequest{Target: api.Target{App: "shop"}}), all) })
-	if got := read(api.LogRequest{Target: api.Target{App: "shop", Instance: b}, Stream: "stderr"}); !slices.Equal(got, all[3:]) {
+	if got := read(api.LogRequest{Target: api.Target{App: "shop", Instance: b}, Stream: "stderr"}); !slices.Equal(got, []string{b + " stderr err"}) {
 		t.Errorf("logs are %q", got)
 	}
-	if got := read(api.LogRequest{Target: api.Target{App: "shop"}, Grep: "^out"}); !slices.Equal(got, []string{all[0], all[2]}) {
+	if got := read(api.LogRequest{Target: api.Target{App: "shop"}, Grep: "^out"}); !slices.Equal(got, []string{all[1], all[3]}) {
 		t.Errorf("logs are %q", got)
 	}
-	for _, bad := range []api.LogRequest{{Grep: "("}, {Stream: "both"}} {
+	for _, bad := range []api.LogRequest{{Grep: "("}, {Stream: "both"}, {Level: "loud"}} {
 		bad.App = "shop"
 		wantCode(t, w.sys.Logs(t.Context(), bad, func(api.LogLine) bool { return true }), api.CodeUsage)
 	}
@@ -148,6 +150,12 @@ func TestLogs(t *testing.T) {
 	}
 	if got := read(api.LogRequest{Target: api.Target{App: "shop", Instance: gone}, Stream: "stderr"}); !slices.Equal(got, []string{gone + " stderr err"}) {
 		t.Errorf("logs of %s are %q", gone, got)
+	}
+	if got := read(api.LogRequest{Target: api.Target{App: "shop"}, All: true}); !slices.Equal(got, all) {
+		t.Errorf("logs of all instances are %q", got)
+	}
+	if got := read(api.LogRequest{Target: api.Target{App: "shop"}}); len(got) != 2 {
+		t.Errorf("logs of the instances that there are: %q", got)
 	}
 }
 

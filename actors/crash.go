@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
@@ -59,8 +58,8 @@ func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id pro
 	count func(time.Time, string) func(*state.Instance) bool,
 ) (crashed, error) {
 	stdout, stderr := s.logFiles(rec.App, rec.Name)
-	dump := filepath.Join(s.cfg.Releases.InstanceDir(rec.App, rec.Name), "current", "erl_crash.dump")
-	slogan := applog.CrashSlogan(rec.StartedAt, dump, rec.Logs...)
+	slogan := applog.CrashSlogan(rec.StartedAt, s.dumpPath(rec), rec.Logs...)
+	dump, dumped := s.collectDump(rec)
 	tail := tailOf(stdout, stderr)
 	why := e.String()
 	if away {
@@ -107,6 +106,9 @@ func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id pro
 	}
 	if slogan != "" {
 		data["slogan"] = slogan
+	}
+	if dumped {
+		dumpData(data, dump)
 	}
 	if oom > 0 {
 		data["oom_kills"] = oom

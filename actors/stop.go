@@ -34,6 +34,8 @@ type stopping struct {
 	signal  func(syscall.Signal) error
 	killAll func(context.Context) error // ends what is left, the process included
 	asked   func()                      // told that the node has taken init:stop
+	dumping func() bool                 // the process writes its crash dump, then ends by itself; nil: never
+	grace   time.Duration               // how long that may take
 	report  func(stopStep)
 }
 
@@ -87,21 +89,41 @@ func (s stopping) try(ctx context.Context, name string, timeout time.Duration, d
 		// The link may go down with the node before the answer is here.
 		rest = min(timeout, 200*time.Millisecond)
 	}
-	t := time.NewTimer(rest)
-	defer t.Stop()
-	select {
-	case <-s.done:
+	if s.wait(ctx, rest) || s.dumping != nil && ctx.Err() == nil && s.waitDump(ctx) {
 		s.note(name, begun, nil)
 		return true
-	case <-t.C:
-		if err == nil {
-			err = fmt.Errorf("still running after %s", timeout)
-		}
-	case <-ctx.Done():
+	}
+	switch {
+	case ctx.Err() != nil:
 		err = ctx.Err()
+	case err == nil:
+		err = fmt.Errorf("still running after %s", timeout)
 	}
 	s.note(name, begun, err)
 	return false
+}
+
+// wait waits for the process to end.
+func (s stopping) wait(ctx context.Context, d time.Duration) (ended bool) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-s.done:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// waitDump waits while the process writes its crash dump: it hears nothing meanwhile, and ends when it is done.
+func (s stopping) waitDump(ctx context.Context) (ended bool) {
+	for begun := time.Now(); s.dumping() && time.Since(begun) < s.grace && ctx.Err() == nil; {
+		if s.wait(ctx, 100*time.Millisecond) {
+			return true
+		}
+	}
+	return s.wait(ctx, 0)
 }
 
 func (s stopping) note(name string, begun time.Time, err error) {
@@ -125,6 +147,7 @@ func (a *instance) stop() work {
 	w := stopping{
 		cluster: s.cfg.Cluster, peer: a.peer, timeout: a.spec.Stop, done: p.Done(), signal: p.Signal,
 		killAll: func(ctx context.Context) error { return process.KillAll(ctx, p.Identity()) },
+		dumping: func() bool { return s.dumping(rec, p.Identity()) }, grace: dumpGrace(a.spec),
 		report: func(st stopStep) {
 			steps = append(steps, st)
 			s.log.Info("stopping", "app", rec.App, "instance", rec.Name, "step", st.Name, "took_ms", st.Took, "err", st.Error)
@@ -153,10 +176,16 @@ func (a *instance) stop() work {
 		if err = errors.Join(err, missing(ok, rec.Name)); err != nil {
 			return err
 		}
+		data := map[string]any{"took_ms": time.Since(begun).Milliseconds(), "steps": steps, "os_pid": p.Identity().OSPID}
+		note := ""
+		if d, ok := s.collectDump(rec); ok {
+			dumpData(data, d)
+			note = dumpNote(d)
+		}
 		s.emit(api.Event{
 			Type: api.EventInstanceStopped, App: rec.App, Instance: rec.Name, Version: rec.Version,
-			Message: fmt.Sprintf("%s stopped after %d ms (%s)", rec.Name, time.Since(begun).Milliseconds(), describeSteps(steps)),
-			Data:    map[string]any{"took_ms": time.Since(begun).Milliseconds(), "steps": steps, "os_pid": p.Identity().OSPID},
+			Message: fmt.Sprintf("%s stopped after %d ms (%s)%s", rec.Name, time.Since(begun).Milliseconds(), describeSteps(steps), note),
+			Data:    data,
 		})
 		return stopped{now}
 	})
@@ -207,7 +236,8 @@ func describeSteps(steps []stopStep) string {
 // cleaned is the result of cleanup work.
 type cleaned struct{}
 
-// cleanup begins to remove what is left of an instance that has left. Its log files stay.
+// cleanup begins to remove what is left of an instance that has left. Its log files stay, as long as the policy of the
+// app lets them.
 func (a *instance) cleanup() work {
 	ctx, cancel := context.WithCancel(a.ctx)
 	s, rec, peer := a.sys, a.rec, a.peer

@@ -28,9 +28,10 @@ func appSpec(a config.App) actors.AppSpec {
 			Timeout: a.Readiness.Timeout, Application: a.Readiness.Application, Successes: a.Readiness.Successes,
 			Probe: probeSpec(a.Readiness.Probe),
 		},
-		Strategy:  actors.Strategy{MaxParallel: a.Strategy.MaxParallel, MaxUnavailable: a.Strategy.MaxUnavailable},
-		Stop:      a.Stop.Timeout,
-		Mesh:      a.Cluster == "mesh",
+		Strategy: actors.Strategy{MaxParallel: a.Strategy.MaxParallel, MaxUnavailable: a.Strategy.MaxUnavailable},
+		Stop:     a.Stop.Timeout,
+		Mesh:     a.Cluster == "mesh",
+		Logs:     logPolicy(a), LogTarget: logTarget(a), Dump: dumpLimits(a.CrashDump),
 		CrashLoop: actors.CrashLoop{Limit: a.CrashLoop.Limit, Window: a.CrashLoop.Window},
 		Limits: actors.Limits{
 			MemoryMax: uint64(a.Limits.MemoryMax), MemoryHigh: uint64(a.Limits.MemoryHigh),

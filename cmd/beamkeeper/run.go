@@ -71,7 +71,8 @@ func (c *cli) logger(format, level string) (*slog.Logger, error) {
 	return nil, api.Errorf(api.CodeUsage, "--log-format %q is neither text, json, journal nor auto", format)
 }
 
-// toOwnLog has the daemon's log go to its file, if log_path names a folder for it; a terminal gets it too.
+// toOwnLog has the daemon's log go to its file, if log_path names a folder for it; a terminal gets it too, and the
+// journal where that was asked for.
 func (c *cli) toOwnLog(cfg *config.Config, log *slog.Logger, format, level string) (*slog.Logger, error) {
 	path := ownLog(cfg)
 	if path == "" {
@@ -81,13 +82,16 @@ func (c *cli) toOwnLog(cfg *config.Config, log *slog.Logger, format, level strin
 	if err != nil {
 		return nil, startError(err)
 	}
-	inFile := *c
+	inFile, other := *c, format == "journal"
 	inFile.err = out
+	if other {
+		format = "json"
+	}
 	file, err := inFile.logger(format, level)
 	if err != nil {
 		return nil, err
 	}
-	if _, isTerminal := terminal(c.err); isTerminal {
+	if _, isTerminal := terminal(c.err); isTerminal || other {
 		return alsoTo(file, log), nil
 	}
 	log.Info("the log goes on in a file", "file", path)

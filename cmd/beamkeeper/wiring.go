@@ -141,8 +141,8 @@ func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(str
 	n := d.cfg.Node
 	d.node, err = node.New(node.Config{
 		Name: name, Cookie: cookies.node, CookieFor: cookies.of,
-		Allow:   func(peer node.Name) bool { return allowed(d.cfg, name, peer) },
-		Visible: n.Visibility == "visible", Listen: n.Listen, EPMDAddr: n.EPMDAddress(getenv),
+		Allow:  func(peer node.Name) bool { return allowed(d.cfg, name, peer) },
+		Listen: n.Listen, EPMDAddr: n.EPMDAddress(getenv),
 		Transport:   d.tls.nodeTransport(d.service.distribution),
 		NetTickTime: n.NetTickTime, HandshakeTimeout: n.ConnectTimeout, OutboxBytes: int(n.SendBufferBytes), MaxMessageBytes: int(n.MaxMessageBytes),
 		MaxOutboxBytes: int(max(n.MaxSendBuffer, n.SendBufferBytes)), MaxLinks: n.MaxLinks, MaxCalls: n.MaxCalls,

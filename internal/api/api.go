@@ -188,6 +188,7 @@ const (
 	EventDaemonStopped    = "daemon_stopped"
 	EventActorRestarted   = "actor_restarted" // a crash inside the daemon that the tree repaired
 	EventScaled           = "scaled"
+	EventLogProblem       = "log_problem" // rotation, space or budget of log files
 	EventAppAdded         = "app_added"
 	EventAppRemoved       = "app_removed" // its instances have stopped, its data is kept
 	EventAppPurged        = "app_purged"

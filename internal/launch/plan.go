@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/beamkeeper/beamkeeper/internal/process"
@@ -28,6 +29,7 @@ type Plan struct {
 	Ports     map[string]int // the instance's own ports
 	Files     []File         // written by Prepare
 	CrashDump string         // where the BEAM leaves its crash dump
+	OwnDump   bool           // that is a place of ours, not one that the configuration names
 }
 
 // File is a file that the instance needs before it is started, in a directory of its own.
@@ -120,6 +122,7 @@ func build(s Spec) (Plan, error) {
 	if err := p.place(s, facts); err != nil {
 		return Plan{}, err
 	}
+	p.dump(s, env)
 	p.enter(s)
 	env.set(process.EnvInstance, s.Instance)
 	env.set(process.EnvApp, s.App)
@@ -133,6 +136,25 @@ func build(s Spec) (Plan, error) {
 		}
 	}
 	return p, nil
+}
+
+// dump says where the crash dump goes and how large it gets. A name that the configuration gives it stays.
+//
+// Spec: https://www.erlang.org/doc/apps/erts/erl_cmd.html, ERL_CRASH_DUMP and its siblings
+func (p *Plan) dump(s Spec, env environment) {
+	if s.Dump == nil {
+		return
+	}
+	if p.OwnDump = env["ERL_CRASH_DUMP"] == ""; p.OwnDump {
+		env.set("ERL_CRASH_DUMP", filepath.Join(s.runDir(), "erl_crash.dump"))
+		p.Dirs = append(p.Dirs, Dir{Kind: privateDir, Path: s.runDir(), Mode: 0o700})
+	}
+	if _, ok := env["ERL_CRASH_DUMP_SECONDS"]; !ok {
+		env.set("ERL_CRASH_DUMP_SECONDS", strconv.Itoa(s.Dump.Seconds))
+	}
+	if _, ok := env["ERL_CRASH_DUMP_BYTES"]; !ok && s.Dump.Bytes > 0 {
+		env.set("ERL_CRASH_DUMP_BYTES", strconv.FormatInt(s.Dump.Bytes, 10))
+	}
 }
 
 // Command is the plan as process.Start takes it, with the files that get its output.

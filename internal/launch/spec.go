@@ -74,10 +74,18 @@ type Spec struct {
 	Sandbox  sandbox.Options
 	ReadOnly bool // the release belongs to somebody else: what its start writes goes to RunDir
 
+	Dump *DumpLimits // of the BEAM's crash dump, which goes to RunDir; nil: all as the BEAM has it
+
 	BaseEnv  []string // the daemon's own environment (os.Environ()), of which an allow-list is passed on
 	OmitPath []string // directories taken out of PATH, besides $BINDIR of BaseEnv
 	User     string   // OS user the instance runs as; sets HOME, USER, LOGNAME, SHELL; empty: the daemon's
 	Erl      string   // gleam: the erl to use; empty: the first on PATH
+}
+
+// DumpLimits bound a crash dump. A variable of the configuration wins over each.
+type DumpLimits struct {
+	Seconds int   // it may take; 0: no dump is written; negative: any time
+	Bytes   int64 // it may take of the disk; 0: any number
 }
 
 // nodeName returns the full name, instance@host, and the name to give to the BEAM: without host where the BEAM adds

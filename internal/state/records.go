@@ -82,8 +82,10 @@ type Instance struct {
 	// The OS process. The zero Process when none was started or its end was seen.
 	Process    process.Identity `json:"process"`
 	StartedAt  time.Time        `json:"started_at"`
-	Logs       []applog.Mark    `json:"logs,omitempty"`  // where its log files ended when it was started
-	Ready      bool             `json:"ready,omitempty"` // this OS process was ready once
+	Logs       []applog.Mark    `json:"logs,omitempty"`       // where its log files ended when it was started
+	CrashDump  string           `json:"crash_dump,omitempty"` // where it writes its crash dump
+	OwnDump    bool             `json:"own_dump,omitempty"`   // in its own folder, not at a place that the configuration names
+	Ready      bool             `json:"ready,omitempty"`      // this OS process was ready once
 	OTPRelease string           `json:"otp_release,omitempty"`
 	Settings   string           `json:"settings,omitempty"`  // digest of those it was started with; empty: not known
 	SaidReady  process.Identity `json:"said_ready,omitzero"` // the OS process that said so by the API; counts while it is Process
