@@ -13,6 +13,13 @@ func (c *cli) generateCommand() *cobra.Command {
 	group(cmd)
 	cmd.AddCommand(
 		c.generateSudoersCommand(),
+		c.generateUsersCommand(),
+		c.generateCodeDeployCommand(),
+		c.generateNginxCommand(),
+		c.generateLogrotateCommand(),
+		c.generateTerraformCommand("aws"),
+		c.generateTerraformCommand("gcp"),
 	)
+	cmd.AddCommand(c.generateServiceCommands()...)
 	return cmd
 }
