@@ -199,6 +199,14 @@ func readCookies(cfg *config.Config, getenv func(string) string, generated strin
 	c := cookies{node: node.Cookie(sec.Cookie.Reveal()), apps: make(map[string]node.Cookie)}
 	for _, a := range cfg.Applications {
 		c.apps[a.Name] = c.node
+		passed, _, ok, err := secrets.CookieCredential(getenv(secrets.EnvCredentials), secrets.CredentialCookie+"."+a.Name)
+		if err != nil {
+			return cookies{}, fmt.Errorf("app %q: %w", a.Name, err)
+		}
+		if ok {
+			c.apps[a.Name] = node.Cookie(passed.Reveal())
+			continue
+		}
 		if a.CookieFile == "" {
 			continue
 		}

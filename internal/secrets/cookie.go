@@ -36,7 +36,11 @@ func LoadCookie(file string) (Secret, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return Secret{}, &ModeError{File: file, Mode: info.Mode().Perm()}
 	}
-	b, err := io.ReadAll(io.LimitReader(f, 4096))
+	return readCookie(f, file)
+}
+
+func readCookie(r io.Reader, file string) (Secret, error) {
+	b, err := io.ReadAll(io.LimitReader(r, 4096))
 	if err != nil {
 		return Secret{}, fmt.Errorf("secrets: cookie: %w", err)
 	}

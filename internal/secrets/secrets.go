@@ -33,8 +33,8 @@ type Secrets struct {
 	SecretKeyBase       Secret // likewise
 }
 
-// Load finds the secrets. The cookie is that of CookieFile, else of the adapter, else of Generated, which is created
-// with a random cookie when it does not exist.
+// Load finds the secrets. The cookie is the credential "cookie" of the service manager, else that of CookieFile, else of the
+// adapter, else of Generated, which is created with a random cookie when it does not exist.
 //
 // Errors: *ModeError for a file that others may read, *CookieError for a cookie that is not one, *MissingError for a
 // variable that the adapter needs and the environment lacks, *AdapterError for an adapter that this version does not
@@ -54,8 +54,11 @@ func Load(o Options) (Secrets, error) {
 		return Secrets{}, &AdapterError{Adapter: o.Adapter}
 	}
 
-	var err error
+	cookie, from, passed, err := CookieCredential(getenv(EnvCredentials), CredentialCookie)
 	switch {
+	case err != nil:
+	case passed:
+		s.Cookie, s.CookieFrom = cookie, from
 	case o.CookieFile != "":
 		s.Cookie, err = LoadCookie(o.CookieFile)
 		s.CookieFrom = o.CookieFile
