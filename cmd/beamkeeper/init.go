@@ -29,6 +29,8 @@ func (c *cli) initCommand() *cobra.Command {
 	language := cmd.Flags().String("language", "elixir", "elixir, erlang or gleam")
 	cmd.Flags().IntVar(&o.Replicas, "replicas", 2, "how many instances run")
 	cmd.Flags().IntVar(&o.Port, "port", 4000, "first port of the instances")
+	from := cmd.Flags().String("from-deployex", "", "take over an installation of DeployEx: its YAML file")
+	cobra.CheckErr(cmd.MarkFlagFilename("from-deployex", "yaml", "yml"))
 	cobra.CheckErr(cmd.MarkFlagDirname("dir"))
 	cobra.CheckErr(cmd.RegisterFlagCompletionFunc("language", cobra.FixedCompletions([]string{"elixir", "erlang", "gleam"}, noFiles)))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -42,6 +44,9 @@ func (c *cli) initCommand() *cobra.Command {
 			o.Dir, file = abs, filepath.Join(abs, configName)
 		} else if cmd.Flags().Changed("dir") {
 			return api.Errorf(api.CodeUsage, "--dir and --system exclude each other")
+		}
+		if *from != "" {
+			return c.initFromDeployEx(*from, file, o.Dir)
 		}
 		return c.initialize(file, o)
 	}
