@@ -1,13 +1,11 @@
 package node
 
 import (
-	"errors"
 	"io"
 	"net"
 	"sync"
-	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/beamkeeper/beamkeeper/internal/socket"
 )
 
 const (
@@ -24,30 +22,18 @@ const (
 // there cost little; other connections get a small one when they are idle.
 type wireReader struct {
 	conn net.Conn
-	raw  syscall.RawConn // nil for connections that are more than a socket
-	buf  []byte          // of the pool when it has readBufferBytes
-	r, w int             // buf[r:w] has been read and not used
-	bulk bool            // more of a large message is expected: read little ahead
-
-	// of a read from raw
-	read func(fd uintptr) bool
-	need int // bytes at least that buf is to hold
-	got  int
-	err  error
+	sock *socket.Reader // of conn; nil for connections that are more than a socket
+	buf  []byte         // of the pool when it has readBufferBytes
+	r, w int            // buf[r:w] has been read and not used
+	bulk bool           // more of a large message is expected: read little ahead
+	need int            // bytes at least that buf is to hold after a read from sock
 }
 
 // readBuffers are shared by all links.
 var readBuffers = sync.Pool{New: func() any { return new([readBufferBytes]byte) }}
 
 func newWireReader(conn net.Conn) *wireReader {
-	w := &wireReader{conn: conn}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		if raw, err := tcp.SyscallConn(); err == nil {
-			w.raw = raw
-			w.read = w.readNow
-		}
-	}
-	return w
+	return &wireReader{conn: conn, sock: socket.NewReader(conn)}
 }
 
 // grow sees to a whole buffer.
@@ -74,7 +60,7 @@ func (w *wireReader) shrink() {
 
 // rest is shrink for a connection that has been idle and will be.
 func (w *wireReader) rest() {
-	if w.shrink(); w.buf == nil && w.raw == nil {
+	if w.shrink(); w.buf == nil && w.sock == nil {
 		w.buf = make([]byte, restBufferBytes)
 	}
 }
@@ -90,38 +76,28 @@ func (w *wireReader) room(n int) int {
 
 // fill reads once, behind what is there.
 func (w *wireReader) fill(n int) (int, error) {
-	if w.raw == nil {
+	if w.sock == nil {
 		if len(w.buf) < w.r+n || w.w == len(w.buf) {
 			w.grow()
 		}
 		return w.conn.Read(w.buf[w.w:w.room(n)])
 	}
-	w.need, w.got, w.err = n, 0, nil
-	if err := w.raw.Read(w.read); err != nil {
-		return 0, err
-	}
-	if w.got == 0 && w.err == nil {
-		w.err = io.EOF
-	}
-	return w.got, w.err
+	w.need = n
+	return w.sock.ReadInto((*wireSpace)(w))
 }
 
-// readNow is called when the socket may have something.
-func (w *wireReader) readNow(fd uintptr) bool {
+// wireSpace is the buffer of a wireReader to its socket.
+type wireSpace wireReader
+
+// Space is asked for before each read.
+func (s *wireSpace) Space() []byte {
+	w := (*wireReader)(s)
 	w.grow()
-	for {
-		n, err := unix.Read(int(fd), w.buf[w.w:w.room(w.need)])
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.EAGAIN):
-			w.shrink()
-			return false
-		}
-		w.got, w.err = max(n, 0), err
-		return true
-	}
+	return w.buf[w.w:w.room(w.need)]
 }
+
+// Rest is called when there is nothing to read.
+func (s *wireSpace) Rest() { (*wireReader)(s).shrink() }
 
 // buffered is the number of bytes that can be used without reading.
 func (w *wireReader) buffered() int { return w.w - w.r }
@@ -165,35 +141,20 @@ func (w *wireReader) readFull(dst []byte) error {
 
 // readPast reads into dst and, when that is full, some more into the buffer, which is empty.
 func (w *wireReader) readPast(dst []byte) (int, error) {
-	if w.raw == nil {
+	if w.sock == nil {
 		n, err := w.conn.Read(dst)
 		if n > 0 {
 			err = nil
 		}
 		return n, err
 	}
-	var n int
-	var err error
-	vectors := [][]byte{dst, w.buf[:readAhead]}
-	outer := w.raw.Read(func(fd uintptr) bool {
-		for {
-			n, err = unix.Readv(int(fd), vectors)
-			if !errors.Is(err, unix.EINTR) {
-				return !errors.Is(err, unix.EAGAIN)
-			}
-		}
-	})
-	switch {
-	case outer != nil:
-		return 0, outer
-	case err != nil:
-		return 0, err
-	case n <= 0:
-		return 0, io.ErrUnexpectedEOF
+	n, err := w.sock.ReadTwo(dst, w.buf[:readAhead])
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
 	}
 	if n > len(dst) {
 		w.r, w.w = 0, n-len(dst)
 		n = len(dst)
 	}
-	return n, nil
+	return n, err
 }

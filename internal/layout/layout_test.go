@@ -18,9 +18,9 @@ const module = "github.com/beamkeeper/beamkeeper/"
 // allowed lists, for each package that is a library in its own right, the packages of the project it may import.
 var allowed = map[string][]string{
 	"etf":              {},
-	"node":             {"etf"},
+	"node":             {"etf", "internal/socket"},
 	"node/nodetest":    {"etf", "node"},
-	"tlsdist":          {"etf", "node"},
+	"tlsdist":          {"etf", "node", "internal/socket"},
 	"release":          {"etf"},
 	"web":              {"internal/api"},
 	"web/client":       {"internal/api", "web"},
