@@ -22,8 +22,7 @@ type Config struct {
 	// cookie. It is not asked about peers that we connect to.
 	Allow func(peer Name) bool
 
-	Visible bool   // tell peers and EPMD that we are an ordinary node; the default is hidden
-	Listen  string // address that accepts distribution links; default "127.0.0.1:0"; "none": accept none
+	Listen string // address that accepts distribution links; default "127.0.0.1:0"; "none": accept none
 
 	// EPMDAddr is the port mapper of this host, host:port; default 127.0.0.1:4369. Those of other hosts
 	// are asked on the same port.

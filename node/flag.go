@@ -55,8 +55,8 @@ const (
 	// flagsDigest25 is what a peer means that sets FlagMandatory25.
 	flagsDigest25 = flagsMandatory
 
-	// flagsOurs is what this node can do. Not in it: NATIVE_RECORDS (refused), NAME_ME (a request), PUBLISHED
-	// (Config.Visible).
+	// flagsOurs is what this node can do. Not in it: NATIVE_RECORDS (refused), NAME_ME (a request), PUBLISHED (the node is
+	// hidden, for it does not speak global).
 	flagsOurs = flagsMandatory | FlagMandatory25 | FlagDistMonitor | FlagDistMonitorName | FlagUnicodeIO |
 		FlagDistHdrAtomCache | FlagSmallAtomTags | FlagSendSender | FlagBigSeqTraceLabels | FlagExitPayload |
 		FlagFragments | FlagUnlinkID | FlagSpawn | FlagV4NC | FlagAlias | FlagAltactSig

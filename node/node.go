@@ -119,7 +119,7 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	n.state = running
 	if port != 0 && !n.config.NoEPMD {
-		req := alive2Req{port: uint16(port), hidden: !n.config.Visible, name: n.config.Name.Alive}
+		req := alive2Req{port: uint16(port), hidden: true, name: n.config.Name.Alive}
 		n.epmdReg = newRegistration(n.config.EPMDAddr, req, n.config.Log)
 		n.wg.Go(func() { n.epmdReg.run(n.ctx) })
 	}

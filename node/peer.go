@@ -205,13 +205,9 @@ func (n *Node) dial(ctx context.Context, name Name) (*link, error) {
 }
 
 func (n *Node) handshaker(conn net.Conn) *handshaker {
-	flags := flagsOurs
-	if n.config.Visible {
-		flags |= FlagPublished
-	}
 	return &handshaker{
 		header: n.config.Transport.HandshakeHeader(),
-		self:   n.config.Name, flags: flags, creation: n.creation,
+		self:   n.config.Name, flags: flagsOurs, creation: n.creation,
 		cookie:    n.cookieFor,
 		verify:    func(peer Name) error { return n.config.Transport.Verify(conn, peer) },
 		challenge: randomChallenge,

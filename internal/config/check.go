@@ -89,7 +89,8 @@ func (p *parser) checkAdapters(c *Config) {
 
 func (p *parser) checkNode(n *Node) {
 	if n.Visibility == "visible" {
-		p.at(KindNotYet, "node.visibility", "use hidden: ping, rpc, monitors and Observer work with hidden nodes", "visible comes with a later version")
+		p.at(KindValue, "node.visibility", "leave it hidden: ping, rpc, monitors and Observer work with hidden nodes; docs/protocol.md says what visible would break",
+			"the daemon is not a visible node: it does not speak global")
 	}
 	p.checkNodeTLS(n)
 	if n.Listen != "none" {

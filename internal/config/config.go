@@ -74,7 +74,7 @@ type Node struct {
 	Name            string        `yaml:"name" default:"beamkeeper" pattern:"^[0-9A-Za-z_-]{1,100}$" form:"letters, digits, _ and - (the part before the @)" doc:"Alive name: what stands before the @."`
 	Host            string        `yaml:"host" pattern:"^[0-9A-Za-z:][0-9A-Za-z.:-]*$" form:"a host name" computed:"the short host name" doc:"What stands after the @. A name with a dot means long names."`
 	CookieFile      string        `yaml:"cookie_file" path:"file" computed:"the cookie of secrets_adapter, else <var_path>/cookie, created with mode 0400" doc:"File with the cookie, mode 0400 or 0600. Wins over the secrets' cookie."`
-	Visibility      string        `yaml:"visibility" default:"hidden" enum:"hidden|visible" doc:"hidden: the node takes no part in global or in full meshes. visible is refused by this version."`
+	Visibility      string        `yaml:"visibility" default:"hidden" enum:"hidden|visible" doc:"hidden: the node takes no part in global, in pg and in full meshes, and is in nodes(hidden). visible is refused: without global it would disturb the cluster (docs/protocol.md)."`
 	Listen          string        `yaml:"listen" default:"127.0.0.1:0" doc:"Address the distribution listens on, HOST:PORT; port 0 takes a free one. none: only the daemon makes connections."`
 	Allow           []string      `yaml:"allow" default:"[observer@*]" doc:"Patterns (with * and ?) of node names besides the instances that may connect."`
 	Grant           []NodeGrant   `yaml:"grant" doc:"Rights in the Erlang API (docs/erlang-api.md) beyond those that instances have over their own app. A node that is no instance must also be one that allow lets in."`

@@ -316,7 +316,7 @@ var refused = []struct {
 	{"gcp-storage", "release_adapter: gcp-storage\n", KindNotYet, 1, 1, "release_adapter", "gcp-storage comes with a later version", false},
 	{"aws secrets", "secrets_adapter: aws\n", KindNotYet, 1, 1, "secrets_adapter", "use env", false},
 	{"gcp secrets", "secrets_adapter: gcp\n", KindNotYet, 1, 1, "secrets_adapter", "use env", false},
-	{"visible node", "node:\n  visibility: visible\n", KindNotYet, 2, 3, "node.visibility", "visible comes with a later version", false},
+	{"visible node", "node:\n  visibility: visible\n", KindValue, 2, 3, "node.visibility", "does not speak global", false},
 	{"verification required", "release: {verify: required}\n", KindNotYet, 1, 11, "release.verify", "signatures", false},
 	{"HTTPS", "web:\n  listen: 'localhost:5001'\n  tls: {cert_file: a, key_file: b}\n", KindNotYet, 3, 3, "web.tls", "HTTPS comes with a later version", false},
 	{"public keys", "release: {public_keys: [RWQ]}\n", KindNotYet, 1, 11, "release.public_keys", "signatures", false},
