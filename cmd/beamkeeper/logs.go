@@ -51,6 +51,7 @@ func (c *cli) logsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		d.Reconnect = logsPatience
 		var werr error
 		err = d.Logs(cmd.Context(), req, func(l api.LogLine) bool {
 			werr = c.printLogLine(l, t.Instance == "", req.Stream == "", *asJSON)
@@ -66,6 +67,10 @@ func (c *cli) logsCommand() *cobra.Command {
 	}
 	return cmd
 }
+
+// logsPatience is how long logs -f waits for a daemon that went away. The instances write on meanwhile, and nothing of it is
+// missed.
+const logsPatience = 10 * time.Minute
 
 // logLevels are the levels that --level takes.
 var logLevels = []string{"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"}

@@ -48,8 +48,8 @@ type filter struct {
 	level        Level
 	grep         *regexp.Regexp
 	invert       bool
-	literal      []byte // in every line that matches
-	plain        bool   // and that is all grep asks for
+	literals     []literal // in every line that matches
+	plain        bool      // the first of them is all that grep asks for
 }
 
 func (q *Query) filter() filter {
@@ -63,32 +63,87 @@ func (q *Query) filter() filter {
 	if q.Grep != nil {
 		if re, err := syntax.Parse(q.Grep.String(), syntax.Perl); err == nil {
 			re = re.Simplify()
-			f.literal = []byte(literalOf(re))
+			f.literals = literalsOf(re)
 			f.plain = re.Op == syntax.OpLiteral && re.Flags&syntax.FoldCase == 0
 		}
 	}
 	return f
 }
 
-// literalOf is a text that is in everything that re matches; "" when none is known.
-func literalOf(re *syntax.Regexp) string {
+// literal is a text that is in everything that an expression matches.
+type literal struct {
+	text []byte
+	fold bool // in whatever case of its letters; text is in lower case then
+}
+
+// literalsOf finds such texts in re.
+func literalsOf(re *syntax.Regexp) []literal {
 	switch re.Op {
 	case syntax.OpLiteral:
 		if re.Flags&syntax.FoldCase == 0 {
-			return string(re.Rune)
+			return []literal{{text: []byte(string(re.Rune))}}
 		}
+		return foldLiterals(re.Rune)
 	case syntax.OpCapture, syntax.OpPlus:
-		return literalOf(re.Sub[0])
+		return literalsOf(re.Sub[0])
 	case syntax.OpConcat:
-		best := ""
+		var all []literal
 		for _, sub := range re.Sub {
-			if l := literalOf(sub); len(l) > len(best) {
-				best = l
-			}
+			all = append(all, literalsOf(sub)...)
 		}
-		return best
+		return all
 	}
-	return ""
+	return nil
+}
+
+// foldLiterals leaves out what is not ASCII, and k and s, which have variants that are not.
+func foldLiterals(runes []rune) (all []literal) {
+	var run []byte
+	for _, r := range append(runes, 'k') {
+		if r < 0x80 && r|0x20 != 'k' && r|0x20 != 's' {
+			run = append(run, lowerByte(byte(r)))
+			continue
+		}
+		if len(run) > 0 {
+			all = append(all, literal{text: run, fold: true})
+			run = nil
+		}
+	}
+	return all
+}
+
+func lowerByte(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
+func lowered(into, b []byte) []byte {
+	into = append(into[:0], b...)
+	for i, c := range into {
+		into[i] = lowerByte(c)
+	}
+	return into
+}
+
+// rarest chooses the text to look for: that which is in the fewest places of a sample.
+func rarest(all []literal, sample []byte) literal {
+	lower := lowered(nil, sample)
+	best, least := literal{}, -1
+	for _, l := range all {
+		if len(l.text) < 2 && len(all) > 1 {
+			continue
+		}
+		hay := sample
+		if l.fold {
+			hay = lower
+		}
+		if n := bytes.Count(hay, l.text); least < 0 || n < least {
+			best, least = l, n
+		}
+	}
+	return best
 }
 
 // text says whether the line's text is asked for.
@@ -100,8 +155,10 @@ func (f *filter) text(line []byte) bool {
 }
 
 func (f *filter) matches(line []byte) bool {
-	if len(f.literal) > 0 && !bytes.Contains(line, f.literal) {
-		return false
+	for _, l := range f.literals {
+		if !l.fold && !bytes.Contains(line, l.text) {
+			return false
+		}
 	}
 	return f.plain || f.grep.Match(line)
 }
@@ -124,6 +181,8 @@ type scanner struct {
 	at      int64 // of the last line that has a time; 0: none yet
 	lvl     Level
 	unknown int64 // the time of lines before the first that has one
+	seek    literal
+	lower   []byte // of the chunk, where that is looked at
 }
 
 // chunk looks at whole lines; pos is where in the stream they begin.
@@ -131,7 +190,10 @@ func (s *scanner) chunk(b []byte, pos int64, give func(hit) bool) bool {
 	if s.at == 0 {
 		s.before(b)
 	}
-	if !s.each() && len(s.literal) > 0 && !s.invert {
+	if !s.each() && len(s.literals) > 0 && !s.invert {
+		if s.seek.text == nil {
+			s.seek = rarest(s.literals, b)
+		}
 		return s.jump(b, pos, give)
 	}
 	for start := 0; start < len(b); {
@@ -194,11 +256,16 @@ func (s *scanner) right() bool {
 	return (s.since == 0 || at >= s.since) && (s.until == 0 || at < s.until) && s.lvl >= s.level
 }
 
-// jump goes from one place with the literal to the next, and looks at nothing else.
+// jump goes from one place with the text that is sought to the next, and looks at nothing else.
 func (s *scanner) jump(b []byte, pos int64, give func(hit) bool) bool {
 	noted := 0 // what is before it was taken over
+	hay := b
+	if s.seek.fold {
+		s.lower = lowered(s.lower, b)
+		hay = s.lower
+	}
 	for start := 0; start < len(b); {
-		i := bytes.Index(b[start:], s.literal)
+		i := bytes.Index(hay[start:], s.seek.text)
 		if i < 0 {
 			break
 		}
@@ -211,7 +278,7 @@ func (s *scanner) jump(b []byte, pos int64, give func(hit) bool) bool {
 		}
 		start = end
 		line = trimCR(line)
-		if !s.plain && !s.grep.Match(line) {
+		if !s.matches(line) {
 			continue
 		}
 		s.lookBack(b[noted:end])

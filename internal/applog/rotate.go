@@ -129,11 +129,32 @@ func cutAt(f io.ReaderAt, from, size, unit, most int64) (int64, error) {
 			return 0, err
 		}
 		if i := bytes.IndexByte(b, '\n'); i >= 0 {
-			return at + int64(i) + 1, nil
+			at += int64(i) + 1
+			return at + entryStart(b[i+1:]), nil
 		}
 		at += int64(len(b))
 	}
 	return last, nil
+}
+
+// entryWithin is how far a cut moves so that it does not fall into an entry of several lines, such as a crash with its stack.
+const entryWithin = 16 << 10
+
+// entryStart is where, in some whole lines, the first one begins that has a time; 0 when none does nearby.
+func entryStart(b []byte) int64 {
+	s := newStamper(time.Now())
+	b = b[:min(len(b), entryWithin)]
+	for at := 0; at < len(b); {
+		if _, _, ok := s.stamp(b[at:]); ok {
+			return int64(at)
+		}
+		i := bytes.IndexByte(b[at:], '\n')
+		if i < 0 {
+			break
+		}
+		at += i + 1
+	}
+	return 0
 }
 
 // archive writes what is between h.at and cut to temporary files.
@@ -200,8 +221,12 @@ func copyLines(out io.Writer, in *bufio.Reader, n int64) (copied int64, err erro
 		switch {
 		case werr != nil:
 			return copied, werr
-		case err == nil, errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF):
 			return copied, nil
+		case err == nil:
+			rest, _ := in.Peek(entryWithin) // fewer at the end
+			m, err := io.CopyN(out, in, entryStart(rest))
+			return copied + m, err
 		case !errors.Is(err, bufio.ErrBufferFull):
 			return copied, err
 		}

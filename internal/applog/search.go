@@ -182,7 +182,8 @@ func spans(path string) ([]span, error) {
 		return nil, err
 	}
 	var out []span
-	var lower time.Time
+	// A rotation leaves the last lines in the file, so that a span may begin with lines from before the rotation it follows.
+	var lower, rotated time.Time
 	for _, a := range list {
 		if live != nil && a.pos >= live.start || live == nil && a.temp {
 			continue
@@ -194,10 +195,15 @@ func spans(path string) ([]span, error) {
 		if n := len(out); n > 0 && out[n-1].end > a.pos {
 			continue // there twice
 		}
+		if n := len(out); n > 0 && !out[n-1].upper.Equal(a.at) {
+			lower, rotated = rotated, out[n-1].upper
+		}
 		out = append(out, span{start: a.pos, end: end, lower: lower, upper: a.at})
-		lower = a.at
 	}
 	if live != nil {
+		if n := len(out); n > 0 {
+			lower = rotated
+		}
 		live.lower = lower
 		out = append(out, *live)
 	}
@@ -235,12 +241,13 @@ func (q *Query) present(ctx context.Context, file File, limit chan struct{}, giv
 		return next, err
 	}
 	from := q.From[file.Path]
+	carry := &scanner{filter: q.filter()}
 	for _, s := range list {
 		if s.end <= from || q.misses(s) {
 			continue
 		}
 		s.start = max(s.start, from)
-		if err := q.scan(ctx, file, s, give); err != nil {
+		if err := q.scan(ctx, file, s, carry, give); err != nil {
 			if errors.Is(err, errStopped) {
 				err = nil
 			}
@@ -302,7 +309,7 @@ func (q *Query) last(ctx context.Context, file File, list []span) ([]Line, error
 			}
 		}
 		last := ring{max: q.Lines - len(lines)}
-		err := q.scan(ctx, file, s, func(batch []Line) bool {
+		err := q.scan(ctx, file, s, &scanner{filter: f}, func(batch []Line) bool {
 			for _, l := range batch {
 				last.add(l)
 			}
@@ -338,9 +345,9 @@ func lastOf(path string, s span, n int) (start int64, ok bool) {
 // batchLines is how many lines are handed on at once.
 const batchLines = 256
 
-// scan gives what matches in one span. It reads and decompresses ahead.
-func (q *Query) scan(ctx context.Context, file File, s span, give func([]Line) bool) error {
-	sc := &scanner{filter: q.filter(), stamps: newStamper(s.upper), unknown: s.upper.UnixNano()}
+// scan gives what matches in one span. It reads and decompresses ahead. sc has what the span before left.
+func (q *Query) scan(ctx context.Context, file File, s span, sc *scanner, give func([]Line) bool) error {
+	sc.stamps, sc.unknown = newStamper(s.upper), s.upper.UnixNano()
 	if err := sc.stamps.countNights(file.Path, s); err != nil {
 		return err
 	}

@@ -35,8 +35,15 @@ var months = [...]string{"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug",
 // The first two may be in brackets.
 func (s *stamper) stamp(line []byte) (at int64, n int, ok bool) {
 	i := 0
-	if len(line) > 0 && line[0] == '[' {
-		i = 1
+	for len(line) > i+2 && line[i] == 0x1b && line[i+1] == '[' { // colours
+		m := bytes.IndexByte(line[i:], 'm')
+		if m < 0 {
+			return 0, 0, false
+		}
+		i += m + 1
+	}
+	if len(line) > i && line[i] == '[' {
+		i++
 	}
 	b := line[i:]
 	switch {
@@ -47,7 +54,10 @@ func (s *stamper) stamp(line []byte) (at int64, n int, ok bool) {
 	case len(b) > 20 && b[0] == '=' && i == 0:
 		return otpReport(b)
 	}
-	return at, i + n, ok
+	if !ok {
+		return 0, 0, false
+	}
+	return at, i + n, true
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -100,13 +100,13 @@ func dispatch(name, data []byte, yield func(api.Event) bool) error {
 	return nil
 }
 
-// Logs implements api.Control. With Follow and Reconnect, it comes back after the daemon was away and goes on behind the last
-// line of each file that it gave to yield.
+// Logs implements api.Control. With Follow and Reconnect, it comes back after a daemon that answered once was away, and goes
+// on behind the last line of each file that it gave to yield.
 func (c *Client) Logs(ctx context.Context, r api.LogRequest, yield func(api.LogLine) bool) error {
 	seen := r.From
-	away := time.Time{}
+	away, found := time.Time{}, false
 	for {
-		up := func() { away = time.Time{} }
+		up := func() { away, found = time.Time{}, true }
 		err := c.readLogs(ctx, r, up, func(l api.LogLine) bool {
 			if r.Follow && c.Reconnect > 0 {
 				if seen == nil {
@@ -119,7 +119,7 @@ func (c *Client) Logs(ctx context.Context, r api.LogRequest, yield func(api.LogL
 		if errors.Is(err, errStopped) || r.Follow && ctx.Err() != nil {
 			return nil
 		}
-		if !r.Follow || c.Reconnect == 0 || !cameAway(err) {
+		if !r.Follow || c.Reconnect == 0 || !found || !cameAway(err) {
 			return err
 		}
 		if away.IsZero() {
