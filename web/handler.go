@@ -17,16 +17,18 @@ type action func(w http.ResponseWriter, r *http.Request) (any, error)
 
 func (s *Server) handler(readOnly bool) http.Handler {
 	mux := http.NewServeMux()
-	read := func(pattern string, a action) { mux.Handle(pattern, s.json(http.StatusOK, a)) }
-	change := func(pattern string, status int, a action) {
+	read := func(pattern string, a action) { mux.Handle(pattern, s.may(RightRead, s.json(http.StatusOK, a))) }
+	takes := func(need Right, pattern string, status int, a action) {
 		if readOnly {
 			a = refuseOverTCP
 		}
-		mux.Handle(pattern, s.json(status, a))
+		mux.Handle(pattern, s.may(need, s.json(status, a)))
 	}
-	raw := mux.HandleFunc
+	change := func(pattern string, status int, a action) { takes(RightDeploy, pattern, status, a) }
+	admin := func(pattern string, status int, a action) { takes(RightAdmin, pattern, status, a) }
+	raw := func(pattern string, f http.HandlerFunc) { mux.Handle(pattern, s.may(RightRead, f)) }
 
-	raw("GET /health", s.health)
+	mux.HandleFunc("GET /health", s.health)
 	read("GET /v1/status", s.status)
 	read("GET /v1/nodes", s.nodes)
 	read("GET /v1/apps/{app}/history", s.history)
@@ -41,12 +43,14 @@ func (s *Server) handler(readOnly bool) http.Handler {
 		change("POST /v1/apps/{app}/instances/{instance}/"+verb, http.StatusOK, onTarget(do))
 	}
 	change("POST /v1/apps/{app}/scale", http.StatusOK, s.scale)
-	change("POST /v1/apps/{app}/purge", http.StatusOK, s.purge)
-	change("POST /v1/rpc", http.StatusOK, s.rpc)
+	admin("POST /v1/apps/{app}/purge", http.StatusOK, s.purge)
+	admin("POST /v1/rpc", http.StatusOK, s.rpc)
+	takes(RightRead, "POST /v1/config/diff", http.StatusOK, s.configDiff)
+	admin("POST /v1/config/apply", http.StatusOK, s.configApply)
 	if readOnly {
 		change("GET /v1/logs", http.StatusOK, nil) // an application's log may hold anything
 	} else {
-		raw("GET /v1/logs", s.logs)
+		mux.Handle("GET /v1/logs", s.may(RightDeploy, http.HandlerFunc(s.logs)))
 	}
 	read("/", noSuchPath)
 

@@ -31,13 +31,22 @@ type Options struct {
 	Hosts []string
 	// Heartbeat is how often an idle stream carries a sign of life. Zero: 15 s.
 	Heartbeat time.Duration
+	// Configuration is asked about the daemon's file. Nil: there is none.
+	Configuration api.Configuration
+	// Right says what a caller on the control socket may do; it is asked with each request. Nil: everything. Listeners that
+	// are ReadOnly do not ask it.
+	Right func(api.Caller) Right
 }
 
 // Server serves one api.Control on any number of listeners.
 type Server struct {
 	// constant
-	control   api.Control
-	log       *slog.Logger
+	control api.Control
+	log     *slog.Logger
+
+	configuration api.Configuration
+	right         func(api.Caller) Right
+
 	hosts     map[string]bool
 	heartbeat time.Duration
 	full      http.Handler
@@ -52,6 +61,7 @@ type Server struct {
 // New returns a server for control. It listens nowhere until Serve.
 func New(control api.Control, o Options) *Server {
 	s := &Server{control: control, log: o.Log, heartbeat: o.Heartbeat, stopping: make(chan struct{}), hosts: map[string]bool{"localhost": true}}
+	s.configuration, s.right = o.Configuration, o.Right
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
 )
@@ -92,8 +93,37 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 		_ = raw.Control(func(fd uintptr) { // on failure the caller stays unknown (-1)
 			if cred, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
 				caller.UID, caller.GID, caller.PID = int(cred.Uid), int(cred.Gid), int(cred.Pid)
+				caller.Groups = peerGroups(int(fd))
 			}
 		})
 	}
 	return api.WithCaller(ctx, caller)
 }
+
+// maxGroups is how many groups a process can have.
+const maxGroups = 65536
+
+// peerGroups gives the further groups of the process at the other end of a unix socket, nil when they are not known.
+func peerGroups(fd int) []int {
+	ids := make([]uint32, 64)
+	for {
+		size := uint32(len(ids) * 4)
+		_, _, errno := syscall.Syscall6(syscall.SYS_GETSOCKOPT, uintptr(fd), syscall.SOL_SOCKET, soPeerGroups,
+			uintptr(unsafe.Pointer(&ids[0])), uintptr(unsafe.Pointer(&size)), 0)
+		switch {
+		case errno == syscall.ERANGE && len(ids) < maxGroups:
+			ids = make([]uint32, maxGroups)
+			continue
+		case errno != 0:
+			return nil
+		}
+		groups := make([]int, size/4)
+		for i := range groups {
+			groups[i] = int(ids[i])
+		}
+		return groups
+	}
+}
+
+// soPeerGroups is SO_PEERGROUPS of Linux (4.13 and later).
+const soPeerGroups = 59

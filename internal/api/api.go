@@ -188,7 +188,12 @@ const (
 	EventDaemonStopped    = "daemon_stopped"
 	EventActorRestarted   = "actor_restarted" // a crash inside the daemon that the tree repaired
 	EventScaled           = "scaled"
-	EventLogProblem       = "log_problem" // rotation, space or budget of log files
+	EventLogProblem       = "log_problem"           // rotation, space or budget of log files
+	EventConfigChanged    = "config_changed"        // the file: what it would change is not in force yet
+	EventConfigApplied    = "config_change_applied" // what it changes is in force
+	EventConfigBroken     = "config_broken"
+	EventConfigMended     = "config_mended"
+	EventRestartFlag      = "restart_flag" // somebody asked for a restart by touching restart.flag
 	EventAppAdded         = "app_added"
 	EventAppRemoved       = "app_removed" // its instances have stopped, its data is kept
 	EventAppPurged        = "app_purged"

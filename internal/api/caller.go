@@ -4,9 +4,12 @@ import "context"
 
 // Caller is who asked: the process at the other end of the control socket, as the kernel names it.
 type Caller struct {
-	UID int    `json:"uid"`
-	GID int    `json:"gid"`
-	PID int    `json:"pid"`
+	UID int `json:"uid"`
+	GID int `json:"gid"`
+	PID int `json:"pid"`
+	// Groups are the further groups of the process when it connected; nil when the kernel does not tell.
+	Groups []int `json:"groups,omitempty"`
+
 	Via string `json:"via"` // socket, tcp
 	// Addr is the peer's address when Via is tcp. UID, GID and PID are then -1.
 	Addr string `json:"addr,omitempty"`

@@ -39,7 +39,10 @@ type Client struct {
 	http   *http.Client
 }
 
-var _ api.Control = (*Client)(nil)
+var (
+	_ api.Control       = (*Client)(nil)
+	_ api.Configuration = (*Client)(nil)
+)
 
 // New returns a client of the daemon at the unix socket. It connects with the first request.
 func New(socket string) *Client {
@@ -121,6 +124,16 @@ func (c *Client) Scale(ctx context.Context, app string, replicas int) error {
 // Purge implements api.Control.
 func (c *Client) Purge(ctx context.Context, app string) error {
 	return c.post(ctx, path("apps", app, "purge"), struct{}{}, nil)
+}
+
+// ConfigDiff implements api.Configuration.
+func (c *Client) ConfigDiff(ctx context.Context, r api.ConfigDiffRequest) (d api.ConfigDiff, err error) {
+	return d, c.post(ctx, path("config", "diff"), r, &d)
+}
+
+// ConfigApply implements api.Configuration.
+func (c *Client) ConfigApply(ctx context.Context, r api.ConfigApplyRequest) (a api.ConfigApplied, err error) {
+	return a, c.post(ctx, path("config", "apply"), r, &a)
 }
 
 // History implements api.Control.
