@@ -3,10 +3,14 @@ package node
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
+	"math"
 	"net"
 	"testing"
 	"time"
+
+	"github.com/beamkeeper/beamkeeper/etf"
 )
 
 // message is a handshake message.
@@ -37,10 +41,133 @@ func FuzzHandshakeMessage(f *testing.F) {
 				}
 			}
 		}
-		reader := bytes.NewReader(b)
-		readPort2Resp(reader)
+	})
+}
+
+// FuzzHandshake: whatever the other side says, each side of a handshake ends, without a panic; and only one that knows
+// the cookie gets to the end.
+func FuzzHandshake(f *testing.F) {
+	for _, file := range flowFiles(f, "handshake") {
+		var in []byte
+		flow := readFlow(f, file)
+		for _, s := range flow.steps {
+			if s.kind == '<' {
+				in = append(in, s.data...)
+			}
+		}
+		f.Add(flow.fields["side"] == "connect", flow.fields["status"], in)
+	}
+	f.Fuzz(func(t *testing.T, connect bool, status string, in []byte) {
+		rw := struct {
+			io.Reader
+			io.Writer
+		}{bytes.NewReader(in), io.Discard}
+		h := &handshaker{
+			header: 2, self: Name{Alive: "keeper", Host: "localhost"}, flags: flagsOurs, creation: flowCreation,
+			cookie: func(Name) Cookie { return flowCookie }, verify: func(Name) error { return nil },
+			challenge: func() uint32 { return flowChallenge },
+		}
+		var res handshakeResult
+		var err error
+		if connect {
+			res, err = h.connect(rw, Name{Alive: "beam", Host: "localhost"}, func() bool { return len(in)%2 == 0 })
+		} else {
+			res, err = h.accept(rw, func(peer Name, _ Flags) verdict {
+				switch status {
+				case statusNamed:
+					name := Name{Alive: "given", Host: peer.Host}
+					if !name.valid() { // as nameHim
+						return verdict{status: statusNotAllowed, err: ErrNotAllowed}
+					}
+					return verdict{status: statusNamed, name: name, creation: 77}
+				case statusAlive, statusOKSimultaneous:
+					return verdict{status: status}
+				case statusNok:
+					return verdict{status: status, err: ErrDuplicate}
+				}
+				return verdict{status: statusOK}
+			})
+		}
+		var he *HandshakeError
+		switch {
+		case err != nil && !errors.As(err, &he):
+			t.Errorf("%v is not a *HandshakeError", err)
+		case err != nil:
+		case !res.peer.valid():
+			t.Errorf("a link with %q", res.peer.String())
+		default:
+			digest := Cookie(flowCookie).digest(flowChallenge)
+			if !bytes.Contains(in, digest[:]) {
+				t.Error("a link with somebody who does not know the cookie")
+			}
+		}
+	})
+}
+
+// FuzzEPMDClient: whatever a port mapper answers, the client takes it or fails, and keeps no more than it was sent.
+func FuzzEPMDClient(f *testing.F) {
+	for _, file := range flowFiles(f, "epmd") {
+		for _, s := range readFlow(f, file).steps {
+			f.Add(s.data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if n, err := readPort2Resp(bytes.NewReader(b)); err == nil && (n.Port > math.MaxUint16 || len(n.Alive) > len(b)) {
+			t.Errorf("%x gives %+v", b, n)
+		}
 		readAlive2Resp(bytes.NewReader(b))
-		readNamesResp(bytes.NewReader(b))
+		if nodes, err := readNamesResp(bytes.NewReader(b)); err == nil && len(nodes) > len(b)/10 {
+			t.Errorf("%x gives %d nodes", b, len(nodes))
+		}
+	})
+}
+
+// FuzzControl: whatever a control message says, its handling ends, and the reason of a refusal is that of a malformed
+// message. The links and monitors that it made are gone with the link.
+func FuzzControl(f *testing.F) {
+	n, err := newNode(Config{Name: Name{Alive: "keeper", Host: "localhost"}, Cookie: flowCookie, Listen: listenNone}, flowCreation, [12]byte{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	box := n.Spawn(ReceiverFunc(func(*Process, Signal) {}))
+	box.Register("box")
+	f.Cleanup(func() { n.Close() })
+	pid, ref := beamPid, etf.Ref{Node: "beam@localhost", Creation: 7, Len: 3, ID: [5]uint32{1, 2, 3}}
+	for op, arity := range arities {
+		ctl := etf.Tuple{op}
+		for _, t := range []etf.Term{pid, box.pid, ref, etf.Atom("box"), etf.Tuple{etf.Atom("m"), etf.Atom("f"), 1}, etf.List{}, 5}[:max(arity-1, 0)] {
+			ctl = append(ctl, t)
+		}
+		f.Add(controlOf(ctl)[3:])
+		f.Add(controlOf(ctl, etf.List{1})[3:])
+	}
+	for _, b := range [][]byte{
+		controlOf(etf.Tuple{opRegSend, pid, etf.Atom(""), etf.Atom("box")}, etf.Tuple{etf.Atom("$gen_call"), etf.Tuple{pid, ref}, 1}),
+		controlOf(etf.Tuple{opMonitorP, pid, etf.Atom("box"), ref}), controlOf(etf.Tuple{opMonitorP, pid, box.pid, ref}),
+		controlOf(etf.Tuple{opDemonitorP, pid, etf.Atom("box"), ref}), controlOf(etf.Tuple{opLink, pid, box.pid}),
+		controlOf(etf.Tuple{opUnlinkID, 1 << 40, pid, box.pid}), controlOf(etf.Tuple{opUnlinkIDAck, 3, pid, box.pid}),
+		controlOf(etf.Tuple{opPayloadExit2, pid, box.pid}, etf.Atom("kill")), controlOf(etf.Tuple{opExit, pid, box.pid, etf.Atom("x")}),
+		controlOf(etf.Tuple{opSpawnRequest, ref, pid, pid, etf.Tuple{etf.Atom("m"), etf.Atom("f"), 1}, etf.List{etf.Atom("monitor")}}, etf.List{1}),
+		controlOf(etf.Tuple{opSpawnReply, ref, box.pid, 1, pid}), controlOf(etf.Tuple{opAltactSig, 1 << 40, pid, box.pid}, etf.Atom("x")),
+	} {
+		f.Add(b[3:])
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l := n.newLink(&bytesConn{r: bytes.NewReader(nil)}, handshakeResult{peer: Name{Alive: "beam", Host: "localhost"}, flags: flagsOurs}, true)
+		err := l.in.message(b, len(b)%2 == 0)
+		if err != nil && !errors.Is(err, ErrProtocol) {
+			t.Errorf("%x: %v", b, err)
+		}
+		if got := box.heldBy(l); got > 1 {
+			t.Errorf("%d links and monitors of one message", got)
+		}
+		l.fail(ErrClosed)
+		for _, p := range n.procs.all() {
+			p.linkLost(l)
+		}
+		if got := box.heldBy(l); got != 0 {
+			t.Errorf("%d links and monitors are left", got)
+		}
 	})
 }
 

@@ -28,13 +28,17 @@ func dialPeer(tb testing.TB, addr string, name Name, cookie Cookie) net.Conn {
 }
 
 func tryPeer(addr string, name Name, cookie Cookie) (net.Conn, error) {
+	return tryPeerFlags(addr, name, cookie, flagsOurs)
+}
+
+func tryPeerFlags(addr string, name Name, cookie Cookie, flags Flags) (net.Conn, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
 	h := &handshaker{
-		header: 2, self: name, flags: flagsOurs, creation: 7,
+		header: 2, self: name, flags: flags, creation: 7,
 		cookie:    func(Name) Cookie { return cookie },
 		verify:    func(Name) error { return nil },
 		challenge: randomChallenge,
@@ -52,16 +56,21 @@ func peerPid(node etf.Atom, id uint32) etf.Pid { return etf.Pid{Node: node, ID: 
 
 // controlOf encodes a control message and its payloads, as they go behind a distribution header.
 func controlOf(ctl etf.Tuple, payload ...etf.Term) []byte {
-	b, err := etf.AppendTerm([]byte{versionMagic, tagDistHeader, 0}, ctl)
+	b, err := tryControlOf(ctl, payload...)
 	if err != nil {
 		panic(err)
 	}
+	return b
+}
+
+func tryControlOf(ctl etf.Tuple, payload ...etf.Term) ([]byte, error) {
+	b, err := etf.AppendTerm([]byte{versionMagic, tagDistHeader, 0}, ctl)
 	for _, t := range payload {
-		if b, err = etf.AppendTerm(b, t); err != nil {
-			panic(err)
+		if err == nil {
+			b, err = etf.AppendTerm(b, t)
 		}
 	}
-	return b
+	return b, err
 }
 
 // regSend is a message to a registered name.
