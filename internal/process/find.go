@@ -85,3 +85,17 @@ func better(a, b Found) bool {
 	}
 	return a.StartTime < b.StartTime || a.StartTime == b.StartTime && a.OSPID < b.OSPID
 }
+
+// Environment gives the variables that a process was started with; empty for one that it does not have.
+//
+// Errors: ErrGone when it has ended.
+func Environment(id Identity) (value func(key string) string, err error) {
+	env, err := readEnviron(id.OSPID)
+	if err == nil {
+		_, err = checkOwner(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("process: environment of %q (OS pid %d): %w", id.Instance, id.OSPID, err)
+	}
+	return env.value, nil
+}
