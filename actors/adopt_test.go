@@ -2,11 +2,9 @@ package actors
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -243,33 +241,6 @@ func TestAdopt_AnAppThatIsGoneIsLeftAlone(t *testing.T) {
 	if now := w.running("shop", "1.0.0", 1)[0]; now.OSPID != before.OSPID {
 		t.Errorf("%+v, was %+v", now, before)
 	}
-}
-
-// An instance that the state store does not know is no app that the configuration lacks. It is shown while it runs.
-func TestAdopt_WithoutItsStateAnInstanceIsLeftAloneAndShown(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, app("shop", 1)).up()
-	w.run("shop", "1.0.0")
-	before := w.running("shop", "1.0.0", 1)[0]
-	w.down(false)
-	if err := os.Rename(filepath.Join(w.dir, "state"), filepath.Join(w.dir, "lost")); err != nil {
-		t.Fatal(err)
-	}
-	w.up()
-	problems := func() []api.Problem {
-		st, err := w.sys.Status(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return st.Problems
-	}
-	if p := problems(); len(p) != 1 || !strings.Contains(p[0].What, before.Name+" of shop, which the state store does not know") || !alive(before.OSPID) {
-		t.Errorf("problems are %+v", p)
-	}
-	if err := syscall.Kill(before.OSPID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	w.until("the problem to be gone with the process", func() bool { return len(problems()) == 0 })
 }
 
 func osPIDs(list []api.Instance) []int {

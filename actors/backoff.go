@@ -34,11 +34,18 @@ func crashRow(before int, ran time.Duration) int {
 	return before + 1
 }
 
-// withinWindow returns the crashes that are not older than window at now, now's own included, in order.
+// remaining is how long an instance still waits before it is started again. It is never longer than the delay was: the
+// clock may have been set back since, or the record may have been written under another clock.
+func remaining(at, now time.Time, crashes int) time.Duration {
+	return min(max(at.Sub(now), 0), restartDelay(crashes, func() float64 { return 0 }))
+}
+
+// withinWindow returns the crashes that are not older than window at now, now's own included, in order. Those that seem
+// to be still to come are from before the clock was set back, and are forgotten.
 func withinWindow(crashes []time.Time, now time.Time, window time.Duration) []time.Time {
 	kept := make([]time.Time, 0, len(crashes)+1)
 	for _, t := range crashes {
-		if now.Sub(t) <= window {
+		if age := now.Sub(t); age >= 0 && age <= window {
 			kept = append(kept, t)
 		}
 	}

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,21 +38,59 @@ func newBus(store *state.Store, log *slog.Logger, wake func()) (*bus, error) {
 	return b, err
 }
 
-// emit takes an event. It does not wait for the disk.
+// emit takes an event that goes with nothing in the store. It does not wait for the disk.
 func (b *bus) emit(e api.Event) {
-	if e.Level == "" {
-		e.Level = "info"
-	}
-	e.Time = api.Time{Time: time.Now().UTC()}
 	b.mu.Lock()
-	b.last++
-	e.ID = b.last
+	e = b.number(e)
 	if len(b.queue) >= maxQueued {
 		b.queue = b.queue[1:]
 	}
 	b.queue = append(b.queue, e)
 	b.mu.Unlock()
+	b.write(e)
+	b.wake()
+}
 
+// record calls f in a transaction and keeps what it writes with the events that it says: both or neither, whatever
+// happens to the daemon.
+func (b *bus) record(f func(tx *state.Tx, say func(api.Event)) error) error {
+	var said []api.Event
+	err := b.store.Update(func(tx *state.Tx) error {
+		said = nil
+		if err := f(tx, func(e api.Event) { said = append(said, e) }); err != nil || len(said) == 0 {
+			return err
+		}
+		b.mu.Lock()
+		for i, e := range said {
+			said[i] = b.number(e)
+		}
+		batch := slices.Concat(b.queue, said) // in the order of their IDs, so that no reader sees a later one first
+		b.mu.Unlock()
+		return tx.AddEvents(batch)
+	})
+	if err != nil || len(said) == 0 {
+		return err
+	}
+	b.kept(said[len(said)-1].ID)
+	for _, e := range said {
+		b.write(e)
+	}
+	return nil
+}
+
+// number completes an event. b.mu is held.
+func (b *bus) number(e api.Event) api.Event {
+	if e.Level == "" {
+		e.Level = "info"
+	}
+	e.Time = api.Time{Time: time.Now().UTC()}
+	b.last++
+	e.ID = b.last
+	return e
+}
+
+// write puts an event into the daemon's log.
+func (b *bus) write(e api.Event) {
 	level := map[string]slog.Level{"warning": slog.LevelWarn, "error": slog.LevelError}[e.Level]
 	attrs := []slog.Attr{slog.String("event", e.Type)}
 	for _, a := range [][2]string{{"app", e.App}, {"instance", e.Instance}, {"deployment", e.Deployment}, {"version", e.Version}} {
@@ -60,7 +99,6 @@ func (b *bus) emit(e api.Event) {
 		}
 	}
 	b.log.LogAttrs(context.Background(), level, e.Message, attrs...)
-	b.wake()
 }
 
 // flush keeps what is queued. When the disk does not take it, it stays queued.
@@ -76,15 +114,21 @@ func (b *bus) flush() error {
 	if err := b.store.Update(func(tx *state.Tx) error { return tx.AddEvents(batch) }); err != nil {
 		return err
 	}
-	kept := batch[len(batch)-1].ID
+	b.kept(batch[len(batch)-1].ID)
+	return nil
+}
+
+// kept is called when the store has all events up to an ID.
+func (b *bus) kept(last uint64) {
 	b.mu.Lock()
-	for len(b.queue) > 0 && b.queue[0].ID <= kept {
-		b.queue = b.queue[1:]
+	defer b.mu.Unlock()
+	n := 0
+	for n < len(b.queue) && b.queue[n].ID <= last {
+		n++
 	}
+	b.queue = b.queue[n:]
 	close(b.changed)
 	b.changed = make(chan struct{})
-	b.mu.Unlock()
-	return nil
 }
 
 // read calls yield for each kept event above since and, with follow, for those that come, until ctx or yield ends it.

@@ -103,6 +103,9 @@ func (s *System) Deploy(ctx context.Context, r api.DeployRequest) (api.Deploymen
 }
 
 func (m *manager) deploy(version string) (api.Deployment, error) {
+	if err := m.sys.heldBack(m.spec.Name); err != nil {
+		return api.Deployment{}, err
+	}
 	rel := state.Release{Version: version}
 	c, published := m.sys.board.change(m.spec.Name)
 	if isPreCommands(c.Err) && (version == "" || version == c.Current.Version) {
@@ -345,6 +348,9 @@ func (s *System) Restart(ctx context.Context, t api.Target) error {
 }
 
 func (m *manager) restartTarget(t api.Target) error {
+	if err := m.sys.heldBack(m.spec.Name); err != nil {
+		return err
+	}
 	p, err := m.look()
 	if err != nil {
 		return err
@@ -364,13 +370,16 @@ func (m *manager) restartTarget(t api.Target) error {
 		return api.Errorf(api.CodeRefused, "deployment %s of %s is under way", p.dep.ID, t.App)
 	}
 	m.trigger = triggerRestart
-	for _, rec := range p.instances {
-		m.sys.emit(api.Event{
-			Type: api.EventDeploymentShutdown, Level: "warning", App: t.App, Instance: rec.Name, Version: rec.Version,
-			Message: rec.Name + " is replaced, as an operator asked for a restart of " + t.App,
-		})
-	}
-	return m.sys.editApp(t.App, func(a *state.App) { a.Restart++; a.Halted = "" })
+	return m.sys.recordApp(t.App, func(a *state.App, say func(api.Event)) {
+		a.Restart++
+		a.Halted = ""
+		for _, rec := range p.instances {
+			say(api.Event{
+				Type: api.EventDeploymentShutdown, Level: "warning", App: t.App, Instance: rec.Name, Version: rec.Version,
+				Message: rec.Name + " is replaced, as an operator asked for a restart of " + t.App,
+			})
+		}
+	})
 }
 
 func (m *manager) restartInstance(p picture, t api.Target) error {
@@ -378,19 +387,19 @@ func (m *manager) restartInstance(p picture, t api.Target) error {
 	if err != nil {
 		return err
 	}
-	rec, _, err := m.sys.editInstance(t.Instance, func(r *state.Instance) bool {
+	_, _, err = m.sys.recordInstance(t.Instance, func(r *state.Instance, say func(api.Event)) bool {
 		r.Restarting, r.Stopped, r.Failed = true, false, false
 		r.Crashes, r.CrashRow, r.RetryAt = nil, 0, time.Time{}
 		r.ForcedRestarts++
+		say(api.Event{
+			Type: api.EventDeploymentShutdown, Level: "warning", App: t.App, Instance: r.Name, Version: r.Version,
+			Message: r.Name + " is restarted, as an operator asked", Data: map[string]any{"forced_restarts": r.ForcedRestarts},
+		})
 		return true
 	})
 	if err != nil {
 		return err
 	}
-	m.sys.emit(api.Event{
-		Type: api.EventDeploymentShutdown, Level: "warning", App: t.App, Instance: rec.Name, Version: rec.Version,
-		Message: rec.Name + " is restarted, as an operator asked", Data: map[string]any{"forced_restarts": rec.ForcedRestarts},
-	})
 	m.wake(names)
 	return nil
 }
@@ -407,9 +416,11 @@ func (s *System) Scale(ctx context.Context, app string, n int) error {
 			}
 		}
 		before := 0
-		err := m.sys.editApp(app, func(a *state.App) {
+		err := m.sys.recordApp(app, func(a *state.App, say func(api.Event)) {
 			before = replicas(m.spec, *a)
 			a.Replicas, a.ScaledFrom, a.Halted = &n, m.spec.Replicas, ""
+			say(api.Event{Type: api.EventScaled, App: app, Message: fmt.Sprintf("%s is to have %d replicas instead of %d", app, n, before),
+				Data: map[string]any{"from": before, "to": n}})
 		})
 		if err != nil {
 			return nil, err
@@ -417,8 +428,6 @@ func (s *System) Scale(ctx context.Context, app string, n int) error {
 		if before != n {
 			m.trigger = triggerScale
 		}
-		m.sys.emit(api.Event{Type: api.EventScaled, App: app, Message: fmt.Sprintf("%s is to have %d replicas instead of %d", app, n, before),
-			Data: map[string]any{"from": before, "to": n}})
 		return nil, nil
 	})
 	return err

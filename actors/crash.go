@@ -22,7 +22,7 @@ type crashed struct{ rec state.Instance }
 func (a *instance) crash(id process.Identity, e process.Exit, away bool) work {
 	ctx, cancel := context.WithCancel(a.ctx)
 	loop := a.spec.CrashLoop
-	rec, count := a.rec, func(started time.Time, why string) func(*state.Instance) bool { return countCrash(loop, started, why) }
+	rec, count := a.rec, func(ran time.Duration, why string) func(*state.Instance) bool { return countCrash(loop, ran, why) }
 	jobID := a.sys.job(ctx, a.self, func(ctx context.Context) any {
 		c, err := a.sys.instanceCrashed(ctx, rec, id, e, away, count)
 		if err != nil {
@@ -33,15 +33,10 @@ func (a *instance) crash(id process.Identity, e process.Exit, away bool) work {
 	return work{id: jobID, kind: workCrash, cancel: cancel}
 }
 
-// countCrash returns the change of the record that a crash makes. The zero started is for an OS process that could not
-// even be started.
-func countCrash(loop CrashLoop, started time.Time, why string) func(*state.Instance) bool {
+// countCrash returns the change of the record that a crash makes. What ran for no time could not even be started.
+func countCrash(loop CrashLoop, ran time.Duration, why string) func(*state.Instance) bool {
 	return func(r *state.Instance) bool {
 		now := time.Now()
-		var ran time.Duration
-		if !started.IsZero() {
-			ran = now.Sub(started)
-		}
 		r.CrashRow = crashRow(r.CrashRow, ran)
 		r.Crashes = withinWindow(r.Crashes, now.UTC(), loop.Window)
 		r.LastError, r.RetryAt = why, time.Time{}
@@ -55,18 +50,16 @@ func countCrash(loop CrashLoop, started time.Time, why string) func(*state.Insta
 }
 
 func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id process.Identity, e process.Exit, away bool,
-	count func(time.Time, string) func(*state.Instance) bool,
+	count func(time.Duration, string) func(*state.Instance) bool,
 ) (crashed, error) {
 	stdout, stderr := s.logFiles(rec.App, rec.Name)
-	slogan := applog.CrashSlogan(rec.StartedAt, s.dumpPath(rec), rec.Logs...)
+	found := examine(rec, id, e, away, stdout, stderr, s.dumpPath(rec))
+	slogan := applog.CrashSlogan(found.started, s.dumpPath(rec), rec.Logs...)
 	dump, dumped := s.collectDump(rec)
 	tail := tailOf(stdout, stderr)
-	why := e.String()
-	if away {
-		why = "ended while the daemon was down"
-	}
+	why := found.String()
 	oom := s.oomKills(rec.Name)
-	if oom > 0 {
+	if oom > 0 && !found.oom {
 		why += ", killed for want of memory"
 	}
 	if slogan != "" {
@@ -79,30 +72,17 @@ func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id pro
 	}
 	cancel()
 	s.leavePlace(ctx, rec.App, rec.Name)
-	counted := false
-	now, ok, err := s.editInstance(rec.Name, func(r *state.Instance) bool {
-		if r.Process != id {
-			return false // dealt with by an actor before this one
-		}
-		r.Process, r.Ready = process.Identity{}, false
-		if r.Leaving || r.Stopped {
-			return true
-		}
-		counted = true
-		r.CrashRestarts++
-		return count(r.StartedAt, why)(r)
-	})
-	if err != nil {
-		return crashed{}, err
+	data := map[string]any{"ran_ms": found.ran().Milliseconds(), "log": tail, "os_pid": id.OSPID}
+	if found.exit.Known && found.exit.Signal != 0 {
+		data["signal"] = int(found.exit.Signal)
+	} else if found.exit.Known {
+		data["exit_code"] = found.exit.Code
 	}
-	if !ok || !counted {
-		return crashed{now}, nil
+	if !found.last.IsZero() {
+		data["last_heard_of"] = found.last.UTC()
 	}
-	data := map[string]any{"ran_ms": time.Since(rec.StartedAt).Milliseconds(), "log": tail, "os_pid": id.OSPID}
-	if e.Known && e.Signal != 0 {
-		data["signal"] = int(e.Signal)
-	} else if e.Known {
-		data["exit_code"] = e.Code
+	if found.oom {
+		data["out_of_memory"] = true
 	}
 	if slogan != "" {
 		data["slogan"] = slogan
@@ -113,6 +93,28 @@ func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id pro
 	if oom > 0 {
 		data["oom_kills"] = oom
 	}
+	now, _, err := s.recordInstance(rec.Name, func(r *state.Instance, say func(api.Event)) bool {
+		if r.Process != id {
+			return false // dealt with by an actor before this one
+		}
+		r.Process, r.Ready = process.Identity{}, false
+		if r.Leaving || r.Stopped || r.Restarting {
+			say(api.Event{
+				Type: api.EventInstanceStopped, App: r.App, Instance: r.Name, Version: r.Version,
+				Message: fmt.Sprintf("%s stopped (%s)", r.Name, why), Data: map[string]any{"os_pid": id.OSPID},
+			})
+			return true
+		}
+		r.CrashRestarts++
+		count(found.ran(), why)(r)
+		s.sayCrash(*r, why, data, say)
+		return true
+	})
+	return crashed{now}, err
+}
+
+// sayCrash tells of a crash, and of what follows from it.
+func (s *System) sayCrash(now state.Instance, why string, data map[string]any, say func(api.Event)) {
 	next := "starting it again at once"
 	switch {
 	case now.Failed:
@@ -122,19 +124,18 @@ func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id pro
 		data["restart_in_ms"] = wait.Milliseconds()
 		next = fmt.Sprintf("starting it again in %.1f s", wait.Seconds())
 	}
-	s.emit(api.Event{
-		Type: api.EventCrashRestart, Level: "warning", App: rec.App, Instance: rec.Name, Version: rec.Version,
-		Message: fmt.Sprintf("%s crashed: %s; %s", rec.Name, why, next), Data: data,
+	say(api.Event{
+		Type: api.EventCrashRestart, Level: "warning", App: now.App, Instance: now.Name, Version: now.Version,
+		Message: fmt.Sprintf("%s crashed: %s; %s", now.Name, why, next), Data: data,
 	})
 	if now.Failed {
-		spec, _ := s.spec(rec.App)
-		s.emit(api.Event{
-			Type: api.EventInstanceFailed, Level: "error", App: rec.App, Instance: rec.Name, Version: rec.Version,
-			Message: fmt.Sprintf("%s crashed %d times within %s and is given up", rec.Name, len(now.Crashes), spec.CrashLoop.Window),
-			Data:    map[string]any{"crashes": len(now.Crashes), "remedy": "beamkeeper start " + rec.App + "/" + rec.Name},
+		spec, _ := s.spec(now.App)
+		say(api.Event{
+			Type: api.EventInstanceFailed, Level: "error", App: now.App, Instance: now.Name, Version: now.Version,
+			Message: fmt.Sprintf("%s crashed %d times within %s and is given up", now.Name, len(now.Crashes), spec.CrashLoop.Window),
+			Data:    map[string]any{"crashes": len(now.Crashes), "remedy": "beamkeeper start " + now.App + "/" + now.Name},
 		})
 	}
-	return crashed{now}, nil
 }
 
 // tailOf returns the last lines of an instance's two log files, those of stderr last: there a BEAM says why it ends.

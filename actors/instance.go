@@ -44,6 +44,8 @@ type instance struct {
 
 	main      work      // start, crash, stop or cleanup: one at a time
 	attention work      // readying or reconnecting, while the OS process runs
+	pause     pause     // the state store cannot be written
+	retry     retry     // of a backoff
 	hold      time.Time // main work failed: none before then
 	rest      time.Time // attention failed: none before then
 	note      string
@@ -87,7 +89,18 @@ func (a *instance) HandleMessage(_ gen.PID, message any) error {
 	if answered(message) {
 		return nil
 	}
-	return a.sys.guard(a.self, func() error { return a.handle(message) })
+	return a.sys.guard(a.self, func() error {
+		if _, resume := message.(msgResume); resume {
+			a.reset()
+		} else if a.pause.on {
+			return nil // what it says is seen when it begins anew
+		}
+		return a.pause.after(a.handle(message), func(d time.Duration) {
+			a.note = "the state cannot be written"
+			a.show()
+			a.sys.after(d, a.self, msgResume{})
+		})
+	})
 }
 
 func (a *instance) handle(message any) error {
@@ -97,7 +110,10 @@ func (a *instance) handle(message any) error {
 	switch m := message.(type) {
 	case msgBegin:
 		a.sys.begin(a.self, a.spec.Name, a.name)
-		a.ctx = a.sys.reg.take(a.sys.ctx, a.name)
+		if err := a.begin(); err != nil {
+			return err
+		}
+	case msgResume:
 		if err := a.begin(); err != nil {
 			return err
 		}
@@ -141,8 +157,31 @@ func (a *instance) handle(message any) error {
 	return a.drive()
 }
 
+// reset has the actor know no more than one that was just started. What it had under way ends when it begins.
+func (a *instance) reset() {
+	a.pause.on = false
+	a.proc, a.chain, a.drained, a.note = nil, chain{}, nil, ""
+	a.main, a.attention, a.hold, a.rest = work{}, work{}, time.Time{}, time.Time{}
+}
+
+// retry is until when an instance waits to be started again.
+type retry struct {
+	noted time.Time // as its record says
+	until time.Time // by the clock that nobody sets
+}
+
+// untilRetry is how long the instance still waits to be started again.
+func (a *instance) untilRetry() time.Duration {
+	now := time.Now()
+	if !a.retry.noted.Equal(a.rec.RetryAt) {
+		a.retry = retry{noted: a.rec.RetryAt, until: now.Add(remaining(a.rec.RetryAt, now, a.rec.CrashRow))}
+	}
+	return a.retry.until.Sub(now)
+}
+
 // begin finds out where the instance is.
 func (a *instance) begin() error {
+	a.ctx = a.sys.reg.take(a.sys.ctx, a.name)
 	if err := a.reload(); err != nil {
 		return err
 	}
@@ -150,6 +189,9 @@ func (a *instance) begin() error {
 	if p := a.sys.reg.process(a.name); p != nil {
 		a.proc = p
 		a.chain.pass(time.Now(), "")
+		if _, ended := p.Exit(); !ended && a.rec.Process != p.Identity() {
+			return a.noteUnnoted(p.Identity())
+		}
 		a.exited(p.Identity())
 		return nil
 	}
@@ -172,6 +214,27 @@ func (a *instance) begin() error {
 	a.sys.log.Info("instance adopted", "app", a.spec.Name, "instance", a.name, "os_pid", id.OSPID)
 	a.confine()
 	return nil
+}
+
+// noteUnnoted notes an OS process that was started when the state could not be written.
+func (a *instance) noteUnnoted(id process.Identity) error {
+	rec, ok, err := a.sys.recordInstance(a.name, func(r *state.Instance, say func(api.Event)) bool {
+		return adoptUnnoted(r, id, say)
+	})
+	if err == nil && ok {
+		a.rec = rec
+	}
+	return err
+}
+
+// adoptUnnoted is the change of a record whose OS process was started and could not be noted then.
+func adoptUnnoted(r *state.Instance, id process.Identity, say func(api.Event)) bool {
+	r.Process, r.Ready, r.StartedAt = id, false, time.Now().UTC()
+	if at, err := id.StartedAt(); err == nil {
+		r.StartedAt = at.UTC()
+	}
+	say(startOf(*r))
+	return true
 }
 
 // reload reads the record. Its end is the actor's.
@@ -235,9 +298,12 @@ func (a *instance) drive() error {
 			a.pending.Stop()
 			a.pending = nil
 		}
-		if wait := time.Until(a.rec.RetryAt); wait > 0 {
+		if wait := a.untilRetry(); wait > 0 {
 			a.pending = a.sys.after(wait, a.self, msgWake{})
 			break
+		}
+		if a.sys.unclaimed.of(a.spec.Name) {
+			break // it might have the ports
 		}
 		a.main = a.start()
 	}
@@ -259,10 +325,10 @@ func (a *instance) show() {
 		v.phase, v.state = phaseFailed, api.StateFailed
 	case (a.rec.Stopped || a.rec.Leaving || a.sys.stoppingAll.Load()) && a.proc == nil:
 		v.phase, v.state = phaseStopped, api.StateStopped
-	case a.proc != nil && a.rec.Ready:
+	case a.proc != nil && a.rec.Ready && !a.ended():
 		v.phase, v.state = phaseReady, api.StateRunning
-	case a.proc == nil && a.main.kind == "" && a.rec.RetryAt.After(time.Now()):
-		v.phase, v.state, v.retry = phaseStarting, api.StateBackoff, a.rec.RetryAt
+	case a.proc == nil && a.main.kind == "" && a.untilRetry() > 0:
+		v.phase, v.state, v.retry = phaseStarting, api.StateBackoff, a.retry.until
 	default:
 		v.phase, v.state = phaseStarting, api.StateStarting
 	}
@@ -317,9 +383,12 @@ func (a *instance) failed(kind string, err error) (gone bool) {
 		a.sys.log.Error("instance", "app", a.spec.Name, "instance", a.name, "doing", kind, "err", err)
 	}
 	switch {
+	case kind == workStart && !called && ofHost(err):
+		a.hold = time.Now().Add(retryWrite)
+		a.sys.after(retryWrite, a.self, msgWake{})
 	case kind == workStart && !called:
 		// What cannot be started is tried again as what crashes at once.
-		crash := countCrash(a.spec.CrashLoop, time.Time{}, err.Error())
+		crash := countCrash(a.spec.CrashLoop, 0, err.Error())
 		if err := a.edit(crash); err != nil {
 			a.sys.log.Error("state", "instance", a.name, "err", err)
 		}
@@ -331,6 +400,12 @@ func (a *instance) failed(kind string, err error) (gone bool) {
 		a.sys.after(time.Second, a.self, msgWake{})
 	}
 	return false
+}
+
+// ended says whether the OS process has ended, even if that could not be dealt with yet.
+func (a *instance) ended() bool {
+	_, ended := a.proc.Exit()
+	return ended
 }
 
 // forget removes what others see of an instance that is gone.

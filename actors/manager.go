@@ -45,17 +45,23 @@ type manager struct {
 	spec AppSpec
 	self gen.Atom
 
-	since   time.Time         // instances of an earlier daemon have until then plus their time to get ready
-	fetched map[string]string // deployment → the archive's sha256, once it is there
+	seen    map[seenKey]time.Time // of the deployment under way
+	fetched map[string]string     // deployment → the archive's sha256, once it is there
 	fetch   work
+	pause   pause       // the state store cannot be written
 	trigger string      // of the next deployment, when an operator's wish makes it
 	next    *time.Timer // looks again
 }
 
+// seenKey is an instance of a deployment, before and after the start of its first OS process.
+type seenKey struct {
+	deployment, instance string
+	started              bool
+}
+
 func (m *manager) Init(...any) error {
 	m.self = managerActor(m.spec.Name)
-	m.since = time.Now()
-	m.fetched = make(map[string]string)
+	m.seen, m.fetched = make(map[seenKey]time.Time), make(map[string]string)
 	m.sys.dir.claim(m.self, m.PID())
 	return nil
 }
@@ -72,7 +78,18 @@ func (m *manager) HandleMessage(_ gen.PID, message any) error {
 	if answered(message) {
 		return nil
 	}
-	return m.sys.guard(m.self, func() error { return m.handle(message) })
+	return m.sys.guard(m.self, func() error {
+		if _, resume := message.(msgResume); resume {
+			m.pause.on = false
+		} else if m.pause.on {
+			if c, ok := message.(*msgCommand); ok && c.taken.CompareAndSwap(false, true) {
+				err, _ := m.sys.cfg.State.Trouble()
+				c.reply <- reply{err: fmt.Errorf("nothing is begun while the state cannot be written: %w", err)}
+			}
+			return nil // what else it says is seen when it goes on
+		}
+		return m.pause.after(m.handle(message), func(d time.Duration) { m.sys.after(d, m.self, msgResume{}) })
+	})
 }
 
 func (m *manager) handle(message any) error {
@@ -97,7 +114,7 @@ func (m *manager) handle(message any) error {
 		if err := m.currentChanged(); err != nil {
 			return err
 		}
-	case msgChanged:
+	case msgChanged, msgResume:
 		if err := m.currentChanged(); err != nil {
 			return err
 		}
@@ -253,6 +270,9 @@ func (m *manager) pass() error {
 		}
 		return nil
 	}
+	if m.sys.unclaimed.of(m.spec.Name) {
+		return nil
+	}
 	w, rel, ok := m.wanted(p.app)
 	if !ok {
 		if p.dep != nil {
@@ -321,13 +341,18 @@ func same(a, b state.Release) bool {
 
 // editApp changes an app's record.
 func (s *System) editApp(name string, f func(*state.App)) error {
-	return s.cfg.State.Update(func(tx *state.Tx) error {
+	return s.recordApp(name, func(a *state.App, _ func(api.Event)) { f(a) })
+}
+
+// recordApp is editApp that keeps the events that f says with the change.
+func (s *System) recordApp(name string, f func(a *state.App, say func(api.Event))) error {
+	return s.record(func(tx *state.Tx, say func(api.Event)) error {
 		a, _, err := tx.App(name)
 		if err != nil {
 			return err
 		}
 		a.Name = name
-		f(&a)
+		f(&a, say)
 		return tx.PutApp(a)
 	})
 }
@@ -349,7 +374,7 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 		d.Trigger = triggerRestore
 	}
 	m.trigger = ""
-	err := m.sys.cfg.State.Update(func(tx *state.Tx) (err error) {
+	err := m.sys.record(func(tx *state.Tx, say func(api.Event)) (err error) {
 		if d.ID, err = tx.NextDeployment(); err != nil {
 			return err
 		}
@@ -358,16 +383,16 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 			return err
 		}
 		app.Deployment = d.ID
+		say(api.Event{
+			Type: api.EventDeploymentStarted, App: d.App, Deployment: d.ID, Version: d.To,
+			Message: fmt.Sprintf("deployment %s: %s %s to %s", d.ID, d.App, firstOf(d.From, "nothing"), d.To),
+			Data:    map[string]any{"kind": d.Kind, "trigger": d.Trigger, "from": d.From},
+		})
 		return errors.Join(tx.PutApp(app), tx.PutDeployment(d))
 	})
 	if err != nil {
 		return err
 	}
-	m.sys.emit(api.Event{
-		Type: api.EventDeploymentStarted, App: d.App, Deployment: d.ID, Version: d.To,
-		Message: fmt.Sprintf("deployment %s: %s %s to %s", d.ID, d.App, firstOf(d.From, "nothing"), d.To),
-		Data:    map[string]any{"kind": d.Kind, "trigger": d.Trigger, "from": d.From},
-	})
 	p.dep, p.app.Deployment = &d, d.ID
 	return m.advance(p, rel, plan)
 }
@@ -445,19 +470,7 @@ func (m *manager) failure(p picture) (log []string, why error) {
 		if rec.InHistory || rec.Leaving || rec.Stopped || !m.deployed(p.dep, rec.Name) {
 			continue
 		}
-		begun := rec.CreatedAt
-		for _, d := range p.dep.Instances {
-			for _, step := range d.Steps {
-				if d.Name == rec.Name && step.Name == stepProcess {
-					begun = step.StartedAt.Time // of the first OS process
-					break
-				}
-			}
-		}
-		if begun.Before(m.since) {
-			begun = m.since
-		}
-		left := m.spec.Readiness.Timeout - time.Since(begun)
+		left := m.spec.Readiness.Timeout - time.Since(m.begun(p, rec.Name))
 		switch name, detail := p.views[i].chain.missing(); {
 		case rec.Failed:
 			why = fmt.Errorf("%s crashed %d times before it was ready: %s", rec.Name, len(rec.Crashes), rec.LastError)
@@ -480,6 +493,24 @@ func (m *manager) failure(p picture) (log []string, why error) {
 		m.next = m.sys.after(nearest, m.self, msgWake{})
 	}
 	return nil, nil
+}
+
+// begun is when the first OS process of an instance of the deployment was started, or, while there is none, when the
+// instance was made: as this manager saw it, by the clock that nobody sets.
+func (m *manager) begun(p picture, instance string) time.Time {
+	key := seenKey{deployment: p.dep.ID, instance: instance}
+	for _, d := range p.dep.Instances {
+		key.started = key.started || d.Name == instance && slices.ContainsFunc(d.Steps, func(s api.DeploymentStep) bool { return s.Name == stepStart })
+	}
+	for k := range m.seen {
+		if k.deployment != p.dep.ID {
+			delete(m.seen, k)
+		}
+	}
+	if _, ok := m.seen[key]; !ok {
+		m.seen[key] = time.Now()
+	}
+	return m.seen[key]
 }
 
 // startFetch begins to bring the release to this host.
@@ -660,7 +691,7 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 	now := time.Now()
 	d := *p.dep
 	var leaving []string
-	err := m.sys.cfg.State.Update(func(tx *state.Tx) error {
+	err := m.sys.record(func(tx *state.Tx, say func(api.Event)) error {
 		stored, ok, err := tx.Deployment(d.ID)
 		if err != nil || !ok {
 			return err
@@ -702,6 +733,7 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 				}
 			}
 		}
+		say(endOf(d, why))
 		return errors.Join(tx.PutApp(app), tx.PutDeployment(d))
 	})
 	if err != nil {
@@ -710,20 +742,24 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 	for _, name := range leaving {
 		m.sys.send(instanceActor(name), msgWake{})
 	}
-	took := d.EndedAt.Sub(d.StartedAt.Time)
+	m.sys.send(m.self, msgWake{})
+	return nil
+}
+
+// endOf is the event of a deployment's end.
+func endOf(d api.Deployment, why error) api.Event {
+	took := max(d.EndedAt.Sub(d.StartedAt.Time), 0)
 	e := api.Event{
 		Type: api.EventDeploymentComplete, App: d.App, Deployment: d.ID, Version: d.To,
-		Message: fmt.Sprintf("deployment %s of %s %s %s after %d ms", d.ID, d.App, d.To, outcome, took.Milliseconds()),
-		Data:    map[string]any{"outcome": outcome, "took_ms": took.Milliseconds(), "kind": d.Kind, "from": d.From},
+		Message: fmt.Sprintf("deployment %s of %s %s %s after %d ms", d.ID, d.App, d.To, d.Outcome, took.Milliseconds()),
+		Data:    map[string]any{"outcome": d.Outcome, "took_ms": took.Milliseconds(), "kind": d.Kind, "from": d.From},
 	}
 	if why != nil {
 		e.Message += ": " + why.Error()
 	}
-	if outcome == api.DeploymentFailed {
+	if d.Outcome == api.DeploymentFailed {
 		e.Type, e.Level = api.EventDeploymentFailed, "error"
-		e.Data["log"] = log
+		e.Data["log"] = d.LogTail
 	}
-	m.sys.emit(e)
-	m.sys.send(m.self, msgWake{})
-	return nil
+	return e
 }

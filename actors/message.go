@@ -40,6 +40,8 @@ type (
 	msgApps struct{}
 	// To a manager and to an instance: look again at what is wished and what is.
 	msgWake struct{}
+	// To a manager and to an instance, from themselves: the state store may take what it did not.
+	msgResume struct{}
 	// To a manager: do what an operator asks.
 	msgCommand struct {
 		do    func(*manager) (any, error)

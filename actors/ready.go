@@ -317,13 +317,21 @@ func (a *instance) passed(otp string) error {
 	again := a.rec.Ready // an adopted one, or one whose actor was started again
 	first := !a.rec.InHistory
 	now := time.Now()
-	err := a.sys.cfg.State.Update(func(tx *state.Tx) error {
+	err := a.sys.record(func(tx *state.Tx, say func(api.Event)) error {
 		rec, ok, err := tx.Instance(a.name)
 		if err != nil || !ok {
 			return errors.Join(err, missing(ok, a.name))
 		}
 		rec.Ready, rec.OTPRelease, rec.InHistory, rec.LastError = true, otp, true, ""
 		a.rec = rec
+		if !again {
+			took := now.Sub(rec.StartedAt)
+			say(api.Event{
+				Type: api.EventApplicationReady, App: rec.App, Instance: a.name, Version: rec.Version, Deployment: rec.Deployment,
+				Message: fmt.Sprintf("%s is ready after %d ms", a.name, took.Milliseconds()),
+				Data:    map[string]any{"ready_after_ms": took.Milliseconds(), "otp_release": otp},
+			})
+		}
 		if err := tx.PutInstance(rec); err != nil || !first {
 			return err
 		}
@@ -339,16 +347,9 @@ func (a *instance) passed(otp string) error {
 		return err
 	}
 	a.note = ""
-	if again {
-		return nil
+	if !again {
+		a.confine() // what it has started meanwhile, an epmd perhaps
 	}
-	took := now.Sub(a.rec.StartedAt)
-	a.sys.emit(api.Event{
-		Type: api.EventApplicationReady, App: a.rec.App, Instance: a.name, Version: a.rec.Version, Deployment: a.rec.Deployment,
-		Message: fmt.Sprintf("%s is ready after %d ms", a.name, took.Milliseconds()),
-		Data:    map[string]any{"ready_after_ms": took.Milliseconds(), "otp_release": otp},
-	})
-	a.confine() // what it has started meanwhile, an epmd perhaps
 	return nil
 }
 

@@ -83,18 +83,28 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 	}
 	// From here on the record must know the process, whatever ctx says.
 	var now state.Instance
-	err = s.cfg.State.Update(func(tx *state.Tx) error {
-		r, ok, err := tx.Instance(rec.Name)
-		if err != nil || !ok {
-			return errors.Join(err, missing(ok, rec.Name))
+	note := func() error {
+		return s.record(func(tx *state.Tx, say func(api.Event)) error {
+			r, ok, err := tx.Instance(rec.Name)
+			if err != nil || !ok {
+				return errors.Join(err, missing(ok, rec.Name))
+			}
+			r.Process, r.StartedAt, r.Ready, r.RetryAt = p.Identity(), at.UTC(), false, time.Time{}
+			r.Ports, r.SHA256, r.OTPRelease = plan.Ports, sha, ""
+			r.Settings = spec.settings()
+			r.Logs, r.CrashDump, r.OwnDump = marks, plan.CrashDump, plan.OwnDump
+			now = r
+			say(startOf(r))
+			return tx.PutInstance(r)
+		})
+	}
+	err = note()
+	for unwritable(err) { // it serves meanwhile, and the next daemon would find it by its environment
+		if e := sleep(ctx, retryWrite); e != nil {
+			return started{}, e
 		}
-		r.Process, r.StartedAt, r.Ready, r.RetryAt = p.Identity(), at.UTC(), false, time.Time{}
-		r.Ports, r.SHA256, r.OTPRelease = plan.Ports, sha, ""
-		r.Settings = spec.settings()
-		r.Logs, r.CrashDump, r.OwnDump = marks, plan.CrashDump, plan.OwnDump
-		now = r
-		return tx.PutInstance(r)
-	})
+		err = note()
+	}
 	if err != nil {
 		kill, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
@@ -103,12 +113,16 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 		return started{}, fmt.Errorf("note the OS process: %w", err)
 	}
 	s.place(ctx, now, spec.Limits)
-	s.emit(api.Event{
-		Type: api.EventInstanceStarted, App: rec.App, Instance: rec.Name, Version: rec.Version, Deployment: rec.Deployment,
-		Message: fmt.Sprintf("%s started, OS pid %d", rec.Name, p.Identity().OSPID),
-		Data:    map[string]any{"os_pid": p.Identity().OSPID, "slot": rec.Slot},
-	})
 	return started{rec: now, proc: p}, nil
+}
+
+// startOf is the event of an instance's start.
+func startOf(rec state.Instance) api.Event {
+	return api.Event{
+		Type: api.EventInstanceStarted, App: rec.App, Instance: rec.Name, Version: rec.Version, Deployment: rec.Deployment,
+		Message: fmt.Sprintf("%s started, OS pid %d", rec.Name, rec.Process.OSPID),
+		Data:    map[string]any{"os_pid": rec.Process.OSPID, "slot": rec.Slot},
+	}
 }
 
 func missing(ok bool, name string) error {

@@ -147,6 +147,8 @@ func (s *System) problems() []api.Problem {
 		list = s.cfg.Problems()
 	}
 	list = append(list, s.logProblems()...)
+	list = append(list, s.storeProblem()...)
+	list = append(list, s.unclaimedProblems()...)
 	for _, f := range s.strangers {
 		p, err := process.Adopt(f.Identity)
 		if err != nil {
@@ -158,14 +160,9 @@ func (s *System) problems() []api.Problem {
 	return list
 }
 
-// stranger says what is wrong with an instance that was started by a daemon of our name, and that we know nothing of.
+// stranger says what is wrong with an instance of an app that we no longer have.
 func (s *System) stranger(f process.Found) api.Problem {
 	p := api.Problem{Since: api.Time{Time: s.started.UTC()}}
-	if s.has(f.App) {
-		p.What = fmt.Sprintf("OS process %d is instance %s of %s, which the state store does not know: it was lost, or another daemon has this node name; it is left alone", f.OSPID, f.Instance, f.App)
-		p.Remedy = fmt.Sprintf("give each daemon a node.name of its own; if no other daemon runs, end it: kill %d", f.OSPID)
-		return p
-	}
 	p.What = fmt.Sprintf("OS process %d is instance %s of %s, which the configuration does not have; it is left alone", f.OSPID, f.Instance, f.App)
 	p.Remedy = fmt.Sprintf("add the app to the configuration, or end it: kill %d", f.OSPID)
 	return p

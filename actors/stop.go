@@ -166,27 +166,27 @@ func (a *instance) stop() work {
 			return err
 		}
 		s.leavePlace(ctx, rec.App, rec.Name)
-		now, ok, err := s.editInstance(rec.Name, func(r *state.Instance) bool {
-			if r.Process != p.Identity() {
-				return false
-			}
-			r.Process, r.Ready, r.CrashRow, r.RetryAt, r.LastError = process.Identity{}, false, 0, time.Time{}, ""
-			return true
-		})
-		if err = errors.Join(err, missing(ok, rec.Name)); err != nil {
-			return err
-		}
 		data := map[string]any{"took_ms": time.Since(begun).Milliseconds(), "steps": steps, "os_pid": p.Identity().OSPID}
 		note := ""
 		if d, ok := s.collectDump(rec); ok {
 			dumpData(data, d)
 			note = dumpNote(d)
 		}
-		s.emit(api.Event{
-			Type: api.EventInstanceStopped, App: rec.App, Instance: rec.Name, Version: rec.Version,
-			Message: fmt.Sprintf("%s stopped after %d ms (%s)%s", rec.Name, time.Since(begun).Milliseconds(), describeSteps(steps), note),
-			Data:    data,
+		now, ok, err := s.recordInstance(rec.Name, func(r *state.Instance, say func(api.Event)) bool {
+			if r.Process != p.Identity() {
+				return false
+			}
+			say(api.Event{
+				Type: api.EventInstanceStopped, App: rec.App, Instance: rec.Name, Version: rec.Version,
+				Message: fmt.Sprintf("%s stopped after %d ms (%s)", rec.Name, time.Since(begun).Milliseconds(), describeSteps(steps)) + note,
+				Data:    data,
+			})
+			r.Process, r.Ready, r.CrashRow, r.RetryAt, r.LastError = process.Identity{}, false, 0, time.Time{}, ""
+			return true
 		})
+		if err = errors.Join(err, missing(ok, rec.Name)); err != nil {
+			return err
+		}
 		return stopped{now}
 	})
 	return work{id: id, kind: workStop, cancel: cancel}

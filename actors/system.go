@@ -35,6 +35,7 @@ type System struct {
 	applying  sync.Mutex // held by whoever changes the roster
 	roster    roster
 	strangers []process.Found // instances that run for nobody, seen at the start
+	unclaimed unclaimed
 
 	dir   *directory
 	bus   *bus
@@ -92,6 +93,7 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 			return nil, fmt.Errorf("actors: %w", err)
 		}
 	}
+	cfg.State.OnTrouble(s.storeTrouble)
 	s.emit(api.Event{Type: api.EventDaemonStarted, Version: cfg.Version, Message: "daemon started"})
 	if err := s.spawnRoot(); err != nil {
 		s.ergo.Stop(context.WithoutCancel(ctx))
@@ -132,7 +134,8 @@ func (s *System) prepareState() error {
 	if err != nil {
 		return err
 	}
-	return s.cfg.State.Update(func(tx *state.Tx) error {
+	var unknown []process.Found
+	err = s.record(func(tx *state.Tx, say func(api.Event)) error {
 		for _, spec := range s.apps() {
 			if err := s.enlist(tx, spec); err != nil {
 				return err
@@ -149,14 +152,15 @@ func (s *System) prepareState() error {
 			if err != nil {
 				return err
 			}
+			if !ok {
+				unknown = append(unknown, f)
+				continue
+			}
 			switch {
-			case !ok || !s.has(rec.App):
+			case !s.has(rec.App):
 				s.strangers = append(s.strangers, f)
-			case rec.Process.OSPID == 0:
-				rec.Process, rec.Ready = f.Identity, false
-				if rec.StartedAt.IsZero() {
-					rec.StartedAt = s.started.UTC()
-				}
+			case rec.Process != f.Identity && !runs(rec.Process):
+				adoptUnnoted(&rec, f.Identity, say)
 				if err := tx.PutInstance(rec); err != nil {
 					return err
 				}
@@ -164,6 +168,19 @@ func (s *System) prepareState() error {
 		}
 		return nil
 	})
+	for _, f := range unknown {
+		s.foundUnclaimed(f)
+	}
+	return err
+}
+
+// runs says whether an OS process that was noted still runs.
+func runs(id process.Identity) bool {
+	p, err := process.Adopt(id)
+	if err == nil {
+		p.Close()
+	}
+	return err == nil
 }
 
 // Close takes the tree down and waits for everything it started.
@@ -323,6 +340,11 @@ func (s *System) keepRoot() {
 // emit takes an event.
 func (s *System) emit(e api.Event) { s.bus.emit(e) }
 
+// record calls f in a transaction and keeps the events that it says with what it writes.
+func (s *System) record(f func(tx *state.Tx, say func(api.Event)) error) error {
+	return s.bus.record(f)
+}
+
 // send sends to an actor by name. That an actor is not there is no error: it looks at everything when it begins.
 func (s *System) send(to gen.Atom, msg any) {
 	if pid, ok := s.dir.pid(to); ok {
@@ -405,9 +427,14 @@ func (s *System) nodeEvent(e node.NodeEvent) {
 
 // editInstance changes an instance's record. f returns false to leave it as it is.
 func (s *System) editInstance(name string, f func(*state.Instance) bool) (rec state.Instance, ok bool, err error) {
-	err = s.cfg.State.Update(func(tx *state.Tx) error {
+	return s.recordInstance(name, func(rec *state.Instance, _ func(api.Event)) bool { return f(rec) })
+}
+
+// recordInstance is editInstance that keeps the events that f says with the change.
+func (s *System) recordInstance(name string, f func(rec *state.Instance, say func(api.Event)) bool) (rec state.Instance, ok bool, err error) {
+	err = s.record(func(tx *state.Tx, say func(api.Event)) error {
 		rec, ok, err = tx.Instance(name)
-		if err != nil || !ok || !f(&rec) {
+		if err != nil || !ok || !f(&rec, say) {
 			return err
 		}
 		return tx.PutInstance(rec)

@@ -10,9 +10,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/internal/api"
@@ -34,6 +37,7 @@ type world struct {
 	cluster *stage
 	shelf   *shelf
 	bucket  *release.LocalBucket
+	broken  atomic.Bool // the store takes nothing
 }
 
 // app is the app of a world: a release that looks like relx's.
@@ -89,6 +93,12 @@ func (w *world) upErr() (err error) {
 	if w.store, err = state.Open(filepath.Join(w.dir, "state")); err != nil {
 		return err
 	}
+	w.store.OnCommit(func(done bool) error {
+		if !done && w.broken.Load() {
+			return unix.ENOSPC
+		}
+		return nil
+	})
 	w.cfg.State = w.store
 	sys, err := Start(context.Background(), w.cfg)
 	if err != nil {
@@ -227,6 +237,7 @@ type shelf struct {
 	mu      sync.Mutex
 	scripts map[string]string // version → what it runs; default: sleeps
 	fails   error             // of Fetch
+	looks   error             // of Instance
 	fetched int
 	blocked chan struct{} // Fetch waits for its end
 }
@@ -276,6 +287,12 @@ func (s *shelf) Switch(app, instance string) error {
 }
 
 func (s *shelf) Instance(app, instance string) (release.Folder, error) {
+	s.mu.Lock()
+	looks := s.looks
+	s.mu.Unlock()
+	if looks != nil {
+		return release.Folder{}, looks
+	}
 	b, err := os.ReadFile(filepath.Join(s.InstanceDir(app, instance), "current", "VERSION"))
 	if err != nil {
 		return release.Folder{}, release.ErrNotFound
@@ -303,6 +320,7 @@ type stage struct {
 	refuse  map[string]error // instance, or "" for all: why it cannot be connected to
 	started map[string]bool  // instance, or "" for all: false: its application is not
 	deaf    bool             // init:stop does nothing
+	script  string           // the version that nodes say they have booted; empty: none
 	links   map[node.Name]bool
 	told    []func(node.NodeEvent)
 }
@@ -352,7 +370,7 @@ func (s *stage) Disconnect(peer node.Name) bool {
 
 func (s *stage) Call(_ context.Context, peer node.Name, mod, fun etf.Atom, _ ...etf.Term) (etf.Term, error) {
 	s.mu.Lock()
-	up, deaf, sys := s.links[peer], s.deaf, s.sys
+	up, deaf, sys, script := s.links[peer], s.deaf, s.sys, s.script
 	ready, said := s.started[peer.Alive]
 	if !said {
 		ready, said = s.started[""]
@@ -369,6 +387,11 @@ func (s *stage) Call(_ context.Context, peer node.Name, mod, fun etf.Atom, _ ...
 			list = append(list, etf.Tuple{etf.Atom(app), etf.Charlist(""), etf.Charlist("")})
 		}
 		return list, nil
+	case "init:script_id":
+		if script == "" {
+			return nil, errors.New("no answer")
+		}
+		return etf.Tuple{etf.Charlist(app), etf.Charlist(script)}, nil
 	case "erlang:system_info":
 		return etf.Charlist("27"), nil
 	case "init:stop":

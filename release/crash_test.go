@@ -36,7 +36,7 @@ func crashChild(dir, op, at string) int {
 	counting := op == "open" // the other operations begin after opening
 	sh := shelf{dir: dir, bucket: NewLocalBucket(filepath.Join(dir, "bucket"))}
 	cfg := sh.config()
-	cfg.step = func(step string) {
+	cfg.Step = func(step string) {
 		if !counting {
 			return
 		}

@@ -24,8 +24,9 @@ type StoreConfig struct {
 	Reserve int64        // bytes of disk that fetching and unpacking leave free; 0: 64 MiB, negative: none
 	Log     *slog.Logger // nil: discard
 
+	Step func(string) // told of each step that writes, before it; nil: nobody. For tests
+
 	// for tests
-	step     func(string)                   // told of each step that writes, before it
 	exchange func(newDir, cur string) error // instead of renameExchange
 }
 
@@ -96,7 +97,7 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 		folders: make(map[string]*folderLock),
 		apps:    make(map[string]*appLocks),
 
-		step:         cfg.step,
+		step:         cfg.Step,
 		exchangeDirs: cfg.exchange,
 	}
 	if s.reserve == 0 {

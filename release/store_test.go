@@ -259,7 +259,7 @@ func TestStore_FetchFailsAtTheLastStep(t *testing.T) {
 	sh := newShelf(t)
 	sh.put(t, "shop", "1.0.0", archiveOf(t, mixRelease("shop", "1.0.0")...))
 	cfg := sh.config()
-	cfg.step = func(step string) {
+	cfg.Step = func(step string) {
 		if step == "rename" {
 			for _, work := range leftovers(t, filepath.Join(cfg.Dir, releasesDir)) {
 				if err := os.RemoveAll(work); err != nil {

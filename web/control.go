@@ -109,6 +109,18 @@ func (s *Server) purge(w http.ResponseWriter, r *http.Request) (any, error) {
 	return nil, s.control.Purge(r.Context(), r.PathValue("app"))
 }
 
+func (s *Server) unclaimed(_ http.ResponseWriter, r *http.Request) (any, error) {
+	return s.control.Unclaimed(r.Context())
+}
+
+func (s *Server) adopt(w http.ResponseWriter, r *http.Request) (any, error) {
+	var t api.Target
+	if err := decodeWhole(w, r, &t); err != nil {
+		return nil, err
+	}
+	return s.control.Adopt(r.Context(), t)
+}
+
 func (s *Server) rpc(w http.ResponseWriter, r *http.Request) (any, error) {
 	var req api.RPCRequest
 	if err := decodeWhole(w, r, &req); err != nil {

@@ -149,6 +149,17 @@ func (f *fakeControl) Scale(ctx context.Context, app string, n int) error {
 	return f.change(ctx, api.Target{App: app}, func() { f.app.Replicas = n })
 }
 
+func (f *fakeControl) Unclaimed(context.Context) ([]api.Unclaimed, error) {
+	return []api.Unclaimed{{App: "sample", Instance: "sample-lost01", OSPID: 77}}, nil
+}
+
+func (f *fakeControl) Adopt(_ context.Context, t api.Target) ([]api.Adopted, error) {
+	if t.Instance != "" && t.Instance != "sample-lost01" {
+		return nil, api.Errorf(api.CodeNotFound, "nothing is offered for adoption by the name %s", t)
+	}
+	return []api.Adopted{{App: "sample", Instance: "sample-lost01", OSPID: 77, Version: "0.1.0"}}, nil
+}
+
 func (f *fakeControl) History(_ context.Context, app string) ([]api.HistoryEntry, error) {
 	if err := f.find(api.Target{App: app}); err != nil {
 		return nil, err

@@ -44,6 +44,13 @@ func (s *Server) handler(readOnly bool) http.Handler {
 	}
 	change("POST /v1/apps/{app}/scale", http.StatusOK, s.scale)
 	admin("POST /v1/apps/{app}/purge", http.StatusOK, s.purge)
+	read("GET /v1/unclaimed", s.unclaimed)
+	admin("POST /v1/adopt", http.StatusOK, s.adopt)
+	if s.state != nil {
+		admin("POST /v1/state/backup", http.StatusOK, func(_ http.ResponseWriter, r *http.Request) (any, error) { return s.state.BackupState(r.Context()) })
+		admin("GET /v1/state/check", http.StatusOK, func(_ http.ResponseWriter, r *http.Request) (any, error) { return s.state.CheckState(r.Context()) })
+		admin("GET /v1/state/export", http.StatusOK, func(_ http.ResponseWriter, r *http.Request) (any, error) { return s.state.ExportState(r.Context()) })
+	}
 	admin("POST /v1/rpc", http.StatusOK, s.rpc)
 	takes(RightRead, "POST /v1/config/diff", http.StatusOK, s.configDiff)
 	admin("POST /v1/config/apply", http.StatusOK, s.configApply)

@@ -29,6 +29,8 @@ type Options struct {
 	// Hosts are names, besides localhost and IP addresses, that the Host header of a request over TCP may carry.
 	// Any other name is refused, so that a web page cannot reach the daemon through a name it controls.
 	Hosts []string
+	// State answers what is asked about the daemon's state. Nil: such requests are not found.
+	State api.StateKeeper
 	// Heartbeat is how often an idle stream carries a sign of life. Zero: 15 s.
 	Heartbeat time.Duration
 	// Configuration is asked about the daemon's file. Nil: there is none.
@@ -42,6 +44,7 @@ type Options struct {
 type Server struct {
 	// constant
 	control api.Control
+	state   api.StateKeeper
 	log     *slog.Logger
 
 	configuration api.Configuration
@@ -60,7 +63,7 @@ type Server struct {
 
 // New returns a server for control. It listens nowhere until Serve.
 func New(control api.Control, o Options) *Server {
-	s := &Server{control: control, log: o.Log, heartbeat: o.Heartbeat, stopping: make(chan struct{}), hosts: map[string]bool{"localhost": true}}
+	s := &Server{control: control, state: o.State, log: o.Log, heartbeat: o.Heartbeat, stopping: make(chan struct{}), hosts: map[string]bool{"localhost": true}}
 	s.configuration, s.right = o.Configuration, o.Right
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

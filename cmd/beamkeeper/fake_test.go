@@ -207,6 +207,21 @@ func (f *fakeControl) Purge(_ context.Context, app string) error {
 	return nil
 }
 
+func (f *fakeControl) Unclaimed(context.Context) ([]api.Unclaimed, error) {
+	return []api.Unclaimed{{App: "sample", Instance: "sample-lost01", OSPID: 77, StartedAt: fakeTime}, {App: "sample", Instance: "sample-lost02", OSPID: 78, StartedAt: fakeTime}}, nil
+}
+
+func (f *fakeControl) Adopt(_ context.Context, t api.Target) ([]api.Adopted, error) {
+	list := []api.Adopted{{App: "sample", Instance: "sample-lost01", OSPID: 77, Version: "0.1.0"}}
+	switch {
+	case t.App != "" && t.App != "sample" || t.Instance != "" && t.Instance != "sample-lost01":
+		return nil, &api.Error{Code: api.CodeNotFound, Message: "nothing is offered for adoption by the name " + t.String()}
+	case t.Instance == "":
+		list = append(list, api.Adopted{App: "sample", Instance: "sample-lost02", OSPID: 78, Error: "its version is not known"})
+	}
+	return list, nil
+}
+
 func (f *fakeControl) Scale(_ context.Context, app string, n int) error {
 	err := f.act(api.Target{App: app}, api.EventScaled, fmt.Sprint(n), func(*api.Instance) {})
 	f.mu.Lock()

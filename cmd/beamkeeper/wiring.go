@@ -46,6 +46,7 @@ type daemon struct {
 	state *state.Store
 	web   *web.Server
 
+	backups      backups
 	observer     *observer.Observer
 	registration *registration
 	service      *service
@@ -70,12 +71,13 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	if d.state, err = state.Open(filepath.Join(cfg.VarPath, "state")); err != nil {
 		return nil, startError(err)
 	}
+	d.state.OnCommit(faults.commit)
 	cookies, err := loadCookies(cfg, getenv)
 	if err != nil {
 		return nil, startError(err)
 	}
 	source := release.Source{Bucket: release.NewLocalBucket(cfg.ReleaseBucket), Account: cfg.AccountName}
-	d.store, err = release.OpenStore(release.StoreConfig{Dir: cfg.VarPath, Source: source, Limits: limits(cfg), Log: log.With("part", "release")})
+	d.store, err = release.OpenStore(release.StoreConfig{Dir: cfg.VarPath, Source: source, Limits: limits(cfg), Step: faults.step, Log: log.With("part", "release")})
 	if err != nil {
 		return nil, startError(err)
 	}
@@ -105,13 +107,22 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	d.erl.Serve(d.tree)
 	d.observer.SetLabel(d.tree.ActorName)
 	d.serve(listeners, log, fail)
+	d.serving.Go(func() {
+		d.state.KeepBackups(ctx, state.BackupEvery, log.With("part", "state"), d.backups.tell)
+	})
 	d.serving.Go(func() { d.tls.keepFresh(ctx, log.With("part", "tls"), d.tree.Emit) })
 	return d, nil
 }
 
+// faults are set by tests, which end the daemon in the middle of what it does. Nothing sets them in the program.
+var faults struct {
+	commit func(done bool) error // see state.Store.OnCommit
+	step   func(string)          // see release.StoreConfig.Step
+}
+
 // problems are those of the daemon as a whole.
 func (d *daemon) problems() []api.Problem {
-	return slices.Concat(d.tls.problems(), d.registration.problems(), d.service.problems())
+	return slices.Concat(d.tls.problems(), d.registration.problems(), d.service.problems(), d.backups.problems(), descriptorProblems())
 }
 
 // startError tells people about errors that they can mend.
@@ -122,6 +133,10 @@ func startError(err error) error {
 		e.Code, e.Hint = api.CodeRefused, "one daemon at a time; stop the other one, or give this one a var_path of its own"
 	case errors.Is(err, web.ErrSocketInUse):
 		e.Code, e.Hint = api.CodeRefused, "another daemon has this control.socket; stop it, or give this one another"
+	case errors.Is(err, state.ErrDamaged):
+		var damaged *state.DamagedError
+		errors.As(err, &damaged)
+		e.Hint = restoreHint(len(damaged.Backups))
 	case errors.Is(err, state.ErrSchema):
 		e.Code, e.Hint = api.CodeRefused, "run the newer version again"
 	case errors.Is(err, os.ErrPermission):
@@ -294,7 +309,7 @@ func (d *daemon) listen() ([]listener, error) {
 }
 
 func (d *daemon) serve(listeners []listener, log *slog.Logger, fail context.CancelCauseFunc) {
-	o := web.Options{Log: log.With("part", "web")}
+	o := web.Options{Log: log.With("part", "web"), State: stateKeeper{d.state}}
 	if d.cfg.Hostname != "" {
 		o.Hosts = append(o.Hosts, d.cfg.Hostname)
 	}

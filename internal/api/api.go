@@ -198,6 +198,10 @@ const (
 	EventAppRemoved       = "app_removed" // its instances have stopped, its data is kept
 	EventAppPurged        = "app_purged"
 
+	EventStateUnwritable = "state_unwritable" // the disk is full or read-only, say; what runs goes on
+	EventStateWritable   = "state_writable"   // again
+	EventInstanceAdopted = "instance_adopted" // an operator's word made an unknown one ours
+
 	EventCertificateRenewed = "certificate_renewed"
 	EventCertificateProblem = "certificate_problem"
 )
@@ -297,6 +301,44 @@ type Health struct {
 	Timestamp Time   `json:"timestamp"`
 }
 
+// Unclaimed is an instance that runs under the daemon's node name and that the daemon has no record of.
+type Unclaimed struct {
+	App       string `json:"app"`
+	Instance  string `json:"instance"`
+	OSPID     int    `json:"os_pid"`
+	StartedAt Time   `json:"started_at"`
+}
+
+// Adopted is what became of an Unclaimed that was to be adopted.
+type Adopted struct {
+	App      string `json:"app"`
+	Instance string `json:"instance"`
+	OSPID    int    `json:"os_pid"`
+	Version  string `json:"version"`
+	Error    string `json:"error,omitempty"` // why it was not; empty: it was
+}
+
+// StateBackup is a copy of the daemon's state.
+type StateBackup struct {
+	Path      string `json:"path"`
+	At        Time   `json:"at"`
+	SizeBytes int64  `json:"size_bytes"`
+}
+
+// StateReport is what a check of the daemon's state has found.
+type StateReport struct {
+	Path    string        `json:"path"`
+	Found   []string      `json:"found"`   // what is wrong; none: the state is whole
+	Backups []StateBackup `json:"backups"` // the newest first
+}
+
+// StateKeeper is what can be asked about the daemon's state.
+type StateKeeper interface {
+	BackupState(ctx context.Context) (StateBackup, error)
+	CheckState(ctx context.Context) (StateReport, error)
+	ExportState(ctx context.Context) (any, error) // everything, for JSON
+}
+
 // Control is what a daemon can be asked. The supervision tree satisfies it in process, Client over the socket.
 //
 // Every error a caller is meant to understand is an *Error.
@@ -310,7 +352,9 @@ type Control interface {
 	Stop(ctx context.Context, t Target) error
 	Restart(ctx context.Context, t Target) error
 	Scale(ctx context.Context, app string, replicas int) error
-	Purge(ctx context.Context, app string) error // what is left of an app that was removed from the configuration
+	Purge(ctx context.Context, app string) error            // what is left of an app that was removed from the configuration
+	Unclaimed(ctx context.Context) ([]Unclaimed, error)     // running instances without a record, offered for adoption
+	Adopt(ctx context.Context, t Target) ([]Adopted, error) // those that t names; all with an empty App
 	History(ctx context.Context, app string) ([]HistoryEntry, error)
 	Nodes(ctx context.Context) ([]NodeInfo, error)
 	RPC(ctx context.Context, r RPCRequest) (RPCReply, error)

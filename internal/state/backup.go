@@ -104,6 +104,17 @@ func (s *Store) CopyTo(path string) (size int64, err error) {
 	return size, nil
 }
 
+// Check looks for damage in a copy of the database, see the function Check.
+func (s *Store) Check() (found []string, err error) {
+	path := filepath.Join(filepath.Dir(s.path), partPrefix+"check.db") // which the next Open removes in any case
+	defer os.Remove(path)
+	var damaged *DamagedError
+	if _, err = s.CopyTo(path); errors.As(err, &damaged) {
+		return damaged.Found, nil
+	}
+	return nil, err
+}
+
 // dropBackups removes the backups that need not be kept.
 func (s *Store) dropBackups() error {
 	list, err := Backups(filepath.Dir(s.path))
@@ -134,13 +145,16 @@ func surplus(list []Backup) []Backup {
 	return drop
 }
 
-// KeepBackups makes a backup now, unless the newest is younger than every, and then one each every, until ctx ends. tell
+// firstBackup is how long the first backup waits: a daemon that starts has better to do.
+const firstBackup = 5 * time.Second
+
+// KeepBackups makes a backup soon, unless the newest is younger than every, and then one each every, until ctx ends. tell
 // gets the outcome of each.
 func (s *Store) KeepBackups(ctx context.Context, every time.Duration, log *slog.Logger, tell func(error)) {
-	wait := time.Duration(0)
+	wait := firstBackup
 	if list, err := Backups(filepath.Dir(s.path)); err == nil && len(list) > 0 {
 		if age := time.Since(list[0].At); age > 0 && age < every {
-			wait = every - age
+			wait = max(wait, every-age)
 		}
 	}
 	for {
@@ -167,6 +181,9 @@ func (s *Store) KeepBackups(ctx context.Context, every time.Duration, log *slog.
 //
 // Errors: *HeldError while a daemon runs on the folder, *DamagedError when the backup is not whole.
 func Restore(dir, path string) (from Backup, kept string, err error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return from, "", fmt.Errorf("state: %w", err)
+	}
 	l, err := takeLock(dir)
 	if err != nil {
 		return from, "", err
@@ -194,7 +211,7 @@ func Restore(dir, path string) (from Backup, kept string, err error) {
 			return from, "", err
 		}
 	}
-	db := filepath.Join(dir, dbFile)
+	db := filepath.Join(dir, DBFile)
 	if _, err := os.Lstat(db); err == nil {
 		kept = db + ".damaged-" + time.Now().UTC().Format(backupTime)
 	}

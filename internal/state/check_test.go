@@ -26,7 +26,7 @@ func filled(t testing.TB) (dir, db string) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return dir, filepath.Join(dir, dbFile)
+	return dir, filepath.Join(dir, DBFile)
 }
 
 func fill(t testing.TB, s *Store, events int) {
@@ -234,7 +234,7 @@ func TestBackup_IsWholeAndRestored(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	db := filepath.Join(dir, dbFile)
+	db := filepath.Join(dir, DBFile)
 	torn := read(t, db)
 	clear(torn[:3*4096])
 	write(t, db, torn)
@@ -296,7 +296,7 @@ func TestOpen_AnEmptyFileIsNoNewOneWhereThereAreBackups(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, dbFile), nil)
+	write(t, filepath.Join(dir, DBFile), nil)
 	if _, err := Open(dir); !errors.Is(err, ErrDamaged) {
 		t.Errorf("Open: %v", err)
 	}
@@ -346,7 +346,7 @@ func TestBackup_WhileOthersWrite(t *testing.T) {
 	}
 	for _, b := range list {
 		one := t.TempDir()
-		write(t, filepath.Join(one, dbFile), read(t, b.Path))
+		write(t, filepath.Join(one, DBFile), read(t, b.Path))
 		e, err := open(t, one).Export()
 		if err != nil || len(e.Apps) != 0 && (len(e.Apps) != 2 || e.Apps[0].Restart != e.Apps[1].Restart) {
 			t.Errorf("%+v, %v", e.Apps, err)

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dbFile is the database in a state folder.
-const dbFile = "beamkeeper.db"
+// DBFile is the database in a state folder.
+const DBFile = "beamkeeper.db"
 
 // Schema is the version of the store's layout that this daemon reads and writes.
 const Schema = 1
@@ -48,7 +48,7 @@ type Store struct {
 	reserved atomic.Int64 // size of the file up to which the disk has room
 
 	// Set before the store is shared.
-	onCommit  func(done bool)
+	onCommit  func(done bool) error
 	onTrouble func(error)
 
 	mu      sync.Mutex
@@ -91,7 +91,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: filepath.Join(dir, dbFile), lock: l}
+	s := &Store{path: filepath.Join(dir, DBFile), lock: l}
 	if err := s.open(dir); err != nil {
 		if s.db != nil {
 			s.db.Close()
@@ -236,7 +236,9 @@ func (s *Store) Update(f func(*Tx) error) error {
 	var used int64
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		if own = f(&Tx{tx}); own == nil && s.onCommit != nil {
-			s.onCommit(false)
+			if err := s.onCommit(false); err != nil {
+				return err
+			}
 		}
 		used = tx.Size()
 		return own
@@ -245,7 +247,7 @@ func (s *Store) Update(f func(*Tx) error) error {
 		return err
 	}
 	if err == nil && s.onCommit != nil {
-		s.onCommit(true)
+		_ = s.onCommit(true) // it is done
 	}
 	if err == nil && used+reserveBytes/2 > s.reserved.Load() {
 		s.reserve()
@@ -297,9 +299,9 @@ func (s *Store) OnTrouble(f func(error)) {
 	s.onTrouble = f
 }
 
-// OnCommit has f called right before each commit, and with done right after it. It is for tests that end the process
-// there, and is set before the store is shared.
-func (s *Store) OnCommit(f func(done bool)) { s.onCommit = f }
+// OnCommit has f called right before each commit, which fails with f's error, and with done right after it. It is for
+// tests, and is set before the store is shared.
+func (s *Store) OnCommit(f func(done bool) error) { s.onCommit = f }
 
 // Tx is what View and Update give to their function. It is not used after that returns.
 type Tx struct{ tx *bbolt.Tx }

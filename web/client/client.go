@@ -42,6 +42,7 @@ type Client struct {
 var (
 	_ api.Control       = (*Client)(nil)
 	_ api.Configuration = (*Client)(nil)
+	_ api.StateKeeper   = (*Client)(nil)
 )
 
 // New returns a client of the daemon at the unix socket. It connects with the first request.
@@ -134,6 +135,33 @@ func (c *Client) ConfigDiff(ctx context.Context, r api.ConfigDiffRequest) (d api
 // ConfigApply implements api.Configuration.
 func (c *Client) ConfigApply(ctx context.Context, r api.ConfigApplyRequest) (a api.ConfigApplied, err error) {
 	return a, c.post(ctx, path("config", "apply"), r, &a)
+}
+
+// Unclaimed implements api.Control.
+func (c *Client) Unclaimed(ctx context.Context) (list []api.Unclaimed, err error) {
+	return list, c.get(ctx, "/v1/unclaimed", &list)
+}
+
+// Adopt implements api.Control.
+func (c *Client) Adopt(ctx context.Context, t api.Target) (list []api.Adopted, err error) {
+	return list, c.post(ctx, "/v1/adopt", t, &list)
+}
+
+// BackupState implements api.StateKeeper.
+func (c *Client) BackupState(ctx context.Context) (b api.StateBackup, err error) {
+	return b, c.post(ctx, "/v1/state/backup", struct{}{}, &b)
+}
+
+// CheckState implements api.StateKeeper.
+func (c *Client) CheckState(ctx context.Context) (r api.StateReport, err error) {
+	return r, c.get(ctx, "/v1/state/check", &r)
+}
+
+// ExportState implements api.StateKeeper. The value is a json.RawMessage.
+func (c *Client) ExportState(ctx context.Context) (any, error) {
+	var raw json.RawMessage
+	err := c.get(ctx, "/v1/state/export", &raw)
+	return raw, err
 }
 
 // History implements api.Control.

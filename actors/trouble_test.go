@@ -1,0 +1,230 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/process"
+	"github.com/beamkeeper/beamkeeper/internal/state"
+)
+
+// fullDisk has the commits of a world's store fail. It returns what mends it.
+func (w *world) fullDisk() (mend func()) {
+	w.broken.Store(true)
+	return func() { w.broken.Store(false) }
+}
+
+// While the state cannot be written what runs goes on and nothing new is begun; afterwards everything goes on.
+func TestTrouble_AFullDisk(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, app("shop", 2))
+	w.up()
+	w.run("shop", "1.0.0")
+	before := w.running("shop", "1.0.0", 2)
+	giveBack := w.fullDisk()
+	if _, err := w.sys.Deploy(t.Context(), api.DeployRequest{App: "shop", Version: "2.0.0"}); err == nil {
+		t.Error("a deployment was accepted")
+	}
+	if p := w.problems(); !strings.Contains(p, "the state cannot be written") || !strings.Contains(p, "make room") {
+		t.Errorf("problems are %s", p)
+	}
+	w.killInstance(before[0])
+	time.Sleep(3 * retryWrite) // it is tried meanwhile
+	if !alive(before[1].OSPID) || !strings.Contains(w.problems(), "the state cannot be written") {
+		t.Errorf("the other one: %v; problems %s", alive(before[1].OSPID), w.problems())
+	}
+	if i := w.instance("shop", before[0].Name); i.State == api.StateRunning {
+		t.Errorf("the dead one is shown as %+v", i)
+	}
+	giveBack()
+	w.until("its end to be noted", func() bool { return w.instance("shop", before[0].Name).CrashRestarts == 1 })
+	now := w.running("shop", "1.0.0", 2)
+	if now[0].CrashRestarts+now[1].CrashRestarts != 1 || now[1].OSPID != before[1].OSPID {
+		t.Errorf("%+v, was %+v", now, before)
+	}
+	w.until("the problem to be gone", func() bool { return w.problems() == "" })
+	w.run("shop", "2.0.0")
+	if e := w.eventsOf(api.EventActorRestarted); len(e) != 0 {
+		t.Errorf("actors were started again: %+v", e)
+	}
+	if a, b := w.eventsOf(api.EventStateUnwritable), w.eventsOf(api.EventStateWritable); len(a) == 0 || len(a) != len(b) {
+		t.Errorf("events %+v and %+v", a, b)
+	}
+}
+
+// What an instance was just started with is kept running when it cannot be noted, and noted later.
+func TestTrouble_WhatCannotBeNotedRunsOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, app("shop", 1))
+	w.shelf.scripts["1.0.0"] = "touch ../started; while [ ! -e ../go ]; do sleep 0.05; done; exec sleep 1000"
+	w.up()
+	w.deploy("shop", "1.0.0")
+	var giveBack func()
+	w.until("the start", func() bool { return len(w.app("shop").Instances) == 1 })
+	name := w.app("shop").Instances[0].Name
+	giveBack = w.fullDisk() // before or after the start is noted: it must not matter
+	w.until("the process", func() bool { return w.sys.reg.process(name) != nil || w.app("shop").Instances[0].OSPID == 0 })
+	time.Sleep(2 * retryWrite)
+	p := w.sys.reg.process(name)
+	giveBack()
+	now := w.running("shop", "1.0.0", 1)[0]
+	if p != nil && p.Identity().OSPID != now.OSPID {
+		t.Errorf("OS pid %d, was %d", now.OSPID, p.Identity().OSPID)
+	}
+	if found, err := process.Find(w.cluster.name.String()); err != nil || len(found) != 1 {
+		t.Errorf("running %+v, %v", found, err)
+	}
+}
+
+func TestOfHost_TellsTheMachinesFailuresFromTheApps(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{unix.ENOSPC, unix.EMFILE, unix.EROFS, &os.PathError{Err: unix.EDQUOT}, &state.WriteError{Err: errors.New("x")}} {
+		if !ofHost(fmt.Errorf("start: %w", err)) {
+			t.Errorf("%v is not of the machine", err)
+		}
+	}
+	for _, err := range []error{unix.ENOENT, unix.EACCES, errors.New("x"), unix.ENOEXEC} {
+		if ofHost(err) {
+			t.Errorf("%v is of the machine", err)
+		}
+	}
+}
+
+// A start that fails for the machine's sake is tried again until it goes well, and counts as no crash.
+func TestTrouble_AStartThatTheMachineRefusesIsNoCrash(t *testing.T) {
+	t.Parallel()
+	spec := app("shop", 1)
+	spec.CrashLoop.Limit = 1
+	w := newWorld(t, spec).up()
+	w.run("shop", "1.0.0")
+	before := w.running("shop", "1.0.0", 1)[0]
+	w.shelf.set(func() { w.shelf.looks = fmt.Errorf("look at the folder: %w", unix.ENOSPC) })
+	w.killInstance(before)
+	w.until("the reason", func() bool { return strings.Contains(w.instance("shop", before.Name).LastError, "no space left") })
+	time.Sleep(2*retryWrite + 100*time.Millisecond)
+	w.shelf.set(func() { w.shelf.looks = nil })
+	now := w.running("shop", "1.0.0", 1)[0]
+	if now.CrashRestarts != 1 || now.Name != before.Name {
+		t.Errorf("%+v, was %+v", now, before)
+	}
+}
+
+// A clock that was set back must not keep an instance waiting for longer than its backoff is.
+func TestClock_SetBackABackoffDoesNotGrow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, app("shop", 1)).up()
+	w.run("shop", "1.0.0")
+	before := w.running("shop", "1.0.0", 1)[0]
+	w.down(false)
+	w.store, _ = state.Open(filepath.Join(w.dir, "state"))
+	ahead := time.Now().Add(6 * time.Hour).UTC() // what the clock said then
+	err := w.store.Update(func(tx *state.Tx) error {
+		rec, _, err := tx.Instance(before.Name)
+		rec.RetryAt, rec.CrashRow, rec.StartedAt = ahead, 2, ahead
+		for range 20 {
+			rec.Crashes = append(rec.Crashes, ahead)
+		}
+		return errors.Join(err, tx.PutInstance(rec))
+	})
+	if err = errors.Join(err, w.store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	id := identity(t, w, before.Name)
+	w.killInstance(before)
+	w.until("its end", func() bool { return !runs(id) })
+	began := time.Now()
+	w.up()
+	w.until("another OS process", func() bool {
+		i := w.instance("shop", before.Name)
+		return i.State == api.StateRunning && i.OSPID != before.OSPID
+	})
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// A clock that was set forward in the middle of a deployment must not make it time out.
+func TestClock_SetForwardADeploymentDoesNotFail(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, app("shop", 1)).up()
+	w.run("shop", "1.0.0")
+	w.cluster.set(func() { w.cluster.refuse[""] = errors.New("not yet") })
+	d := w.deploy("shop", "2.0.0")
+	w.until("the surge instance", func() bool { return len(w.sys.reg.running()) == 2 })
+	w.until("its step", func() bool {
+		d, err := w.sys.Deployment(t.Context(), d.ID)
+		return err == nil && len(d.Instances) == 1 && len(d.Instances[0].Steps) >= 3
+	})
+	behind := time.Now().Add(-6 * time.Hour).UTC() // when it began, by the clock of then
+	err := w.store.Update(func(tx *state.Tx) error {
+		d, _, err := tx.Deployment(d.ID)
+		d.StartedAt.Time = behind
+		for i := range d.Instances[0].Steps {
+			d.Instances[0].Steps[i].StartedAt.Time = behind
+		}
+		recs, e := tx.Instances("shop")
+		for _, rec := range recs {
+			rec.CreatedAt, rec.StartedAt = behind, behind
+			err = errors.Join(err, tx.PutInstance(rec))
+		}
+		return errors.Join(err, e, tx.PutDeployment(d))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.sys.send(managerActor("shop"), msgWake{})
+	time.Sleep(300 * time.Millisecond) // it looks at it
+	w.cluster.set(func() { delete(w.cluster.refuse, "") })
+	w.ended(d.ID, api.DeploymentSucceeded)
+}
+
+// What can be known of an end that no daemon saw is told: that it was, when it was last heard of, and why.
+func TestAdopt_AnEndWithoutADaemonIsExamined(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, app("shop", 1))
+	w.shelf.scripts["1.0.0"] = "while [ ! -e die ]; do sleep 0.05; done; echo 'Kernel pid terminated (application_controller) (lost)' ; exit 1"
+	w.up()
+	w.run("shop", "1.0.0")
+	before := w.running("shop", "1.0.0", 1)[0]
+	id := noted(t, w, before.Name)
+	w.down(false)
+	w.shelf.set(func() { w.shelf.scripts["1.0.0"] = "" })
+	if err := os.WriteFile(filepath.Join(w.shelf.InstanceDir("shop", before.Name), "current", "die"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.until("its end", func() bool { return !runs(id) })
+	if err := os.Remove(filepath.Join(w.shelf.InstanceDir("shop", before.Name), "current", "die")); err != nil {
+		t.Fatal(err)
+	}
+	w.up()
+	w.until("the event", func() bool { return len(w.eventsOf(api.EventCrashRestart)) == 1 })
+	e := w.eventsOf(api.EventCrashRestart)[0]
+	for _, want := range []string{"ended while the daemon was down", "Kernel pid terminated"} {
+		if !strings.Contains(e.Message, want) {
+			t.Errorf("event %q lacks %q", e.Message, want)
+		}
+	}
+	if !strings.Contains(e.Message, "last heard of at") && !strings.Contains(e.Message, "exit code 1") {
+		t.Errorf("event %q says neither when nor how", e.Message)
+	}
+	if e.Data["slogan"] == nil || e.Data["log"] == nil {
+		t.Errorf("data %v", e.Data)
+	}
+}
+
+func noted(t *testing.T, w *world, instance string) process.Identity {
+	t.Helper()
+	var rec state.Instance
+	if err := w.store.View(func(tx *state.Tx) (err error) { rec, _, err = tx.Instance(instance); return err }); err != nil {
+		t.Fatal(err)
+	}
+	return rec.Process
+}
