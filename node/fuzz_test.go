@@ -72,14 +72,15 @@ func FuzzHandshake(f *testing.F) {
 		if connect {
 			res, err = h.connect(rw, Name{Alive: "beam", Host: "localhost"}, func() bool { return len(in)%2 == 0 })
 		} else {
-			res, err = h.accept(rw, func(peer Name, _ Flags) verdict {
-				switch status {
-				case statusNamed:
+			res, err = h.accept(rw, func(peer Name, flags Flags) verdict {
+				if flags.Has(FlagNameMe) {
 					name := Name{Alive: "given", Host: peer.Host}
 					if !name.valid() { // as nameHim
 						return verdict{status: statusNotAllowed, err: ErrNotAllowed}
 					}
 					return verdict{status: statusNamed, name: name, creation: 77}
+				}
+				switch status {
 				case statusAlive, statusOKSimultaneous:
 					return verdict{status: status}
 				case statusNok:
