@@ -69,8 +69,8 @@ type Placer struct {
 	oom    *cgroup.OOMWatch // nil: killed processes are not counted
 
 	mu       sync.Mutex
-	places   map[string]*place // by instance
-	problems map[string]Problem
+	places   map[string]*place  // by instance
+	problems map[string]Problem // by app or instance
 }
 
 type place struct {
@@ -127,13 +127,15 @@ func (p *Placer) Place(ctx context.Context, pl Placement) error {
 		return fmt.Errorf("confine: %q: %w", pl.Instance, process.ErrGone)
 	}
 	if err != nil {
-		p.note(pl.App, fmt.Sprintf("instances of %s are in the daemon's own place: %v", pl.App, err), "see the daemon's log; it is tried again with the next start")
+		p.note(pl.Instance, fmt.Sprintf("%s is not in a place of its own, so that its limits may have no effect: %v", pl.Instance, err), "it is tried again with its next start")
 		return err
 	}
-	p.clear(pl.App)
+	p.clear(pl.Instance)
 	if missing := pl.Limits.Missing(at.dir); len(missing) > 0 {
-		p.note(pl.App, fmt.Sprintf("limits of %s have no effect: the kernel does not give the controllers %s to %s", pl.App, strings.Join(missing, ", "), at.dir),
-			"enable them for cgroup v2 (systemd.unified_cgroup_hierarchy=1, cgroup_enable=memory on the kernel's command line)")
+		p.note(pl.App, fmt.Sprintf("limits of %s have no effect: the controllers %s are missing in cgroup v2", pl.App, strings.Join(missing, ", ")),
+			"enable them (systemd.unified_cgroup_hierarchy=1, cgroup_enable=memory on the kernel's command line; delegation, where there is no systemd)")
+	} else {
+		p.clear(pl.App)
 	}
 	return nil
 }
@@ -253,6 +255,7 @@ func (p *Placer) Leave(ctx context.Context, instance string) error {
 		}
 	}
 	at.dir, at.limits = "", nil
+	p.clear(instance)
 	if p.oom != nil {
 		p.oom.Remove(dir)
 	}
@@ -275,31 +278,31 @@ func (p *Placer) of(instance string) *place {
 	return at
 }
 
-// note keeps a problem of an app, with the time it was first seen.
-func (p *Placer) note(app, what, remedy string) {
+// note keeps a problem of an app or an instance, with the time it was first seen.
+func (p *Placer) note(of, what, remedy string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	old, known := p.problems[app]
+	old, known := p.problems[of]
 	if known && old.What == what {
 		return
 	}
-	p.problems[app] = Problem{Since: time.Now().UTC(), What: what, Remedy: remedy}
-	p.log.Warn(what, "app", app, "remedy", remedy)
+	p.problems[of] = Problem{Since: time.Now().UTC(), What: what, Remedy: remedy}
+	p.log.Warn(what, "remedy", remedy)
 }
 
-func (p *Placer) clear(app string) {
+func (p *Placer) clear(of string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.problems, app)
+	delete(p.problems, of)
 }
 
-// Problems lists what is wrong, in the order of the apps' names.
+// Problems lists what is wrong, in the order of the names.
 func (p *Placer) Problems() []Problem {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var list []Problem
-	for _, app := range slices.Sorted(maps.Keys(p.problems)) {
-		list = append(list, p.problems[app])
+	for _, of := range slices.Sorted(maps.Keys(p.problems)) {
+		list = append(list, p.problems[of])
 	}
 	return list
 }

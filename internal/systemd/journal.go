@@ -21,8 +21,8 @@ func Journaled() bool {
 	return err == nil && ok && journal.Enabled()
 }
 
-// Journal is a handler of logs that writes to the journal. MESSAGE is what a person reads, the message and its attributes;
-// each attribute is a field besides, BEAMKEEPER_ and its key in capitals: BEAMKEEPER_APP, BEAMKEEPER_INSTANCE,
+// Journal is a handler of logs that writes to the journal. MESSAGE is what a person reads, the message and its attributes,
+// of an event the message alone; each attribute is a field besides, BEAMKEEPER_ and its key in capitals: BEAMKEEPER_APP, BEAMKEEPER_INSTANCE,
 // BEAMKEEPER_EVENT and so on. Entries of events have a MESSAGE_ID.
 type Journal struct {
 	level slog.Leveler
@@ -50,6 +50,7 @@ func (j *Journal) Handle(_ context.Context, r slog.Record) error {
 	})
 	if event := e.fields["BEAMKEEPER_EVENT"]; event != "" {
 		e.fields["MESSAGE_ID"] = MessageID(event)
+		e.text = "" // the message of an event says it all
 	}
 	if err := j.send(r.Message+e.text, priority(r.Level), e.fields); err != nil {
 		return fmt.Errorf("systemd: journal: %w", err)

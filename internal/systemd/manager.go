@@ -140,6 +140,7 @@ func (m *Manager) StartScope(ctx context.Context, s Scope) error {
 	properties := append([]dbus.Property{
 		dbus.PropDescription(s.Description), dbus.PropSlice(s.Slice), dbus.PropPids(pids...),
 		property("CollectMode", "inactive-or-failed"),
+		property("Delegate", true), // otherwise Attach is refused
 	}, limits(s.Limits)...)
 	if m.self != "" {
 		properties = append(properties, dbus.PropBefore(m.self))

@@ -18,8 +18,8 @@ import (
 
 // Notifier tells the service manager how the daemon is. The zero value, and one made where nobody listens, tell nobody.
 type Notifier struct {
-	addr     *net.UnixAddr // nil: nobody listens
-	watchdog time.Duration // 0: none is wanted
+	addr     *unix.SockaddrUnix // nil: nobody listens
+	watchdog time.Duration      // 0: none is wanted
 
 	mu     sync.Mutex
 	status string // last one told
@@ -34,7 +34,7 @@ func NewNotifier() (*Notifier, error) {
 		return n, fmt.Errorf("systemd: watchdog: %w", err)
 	}
 	if path := os.Getenv("NOTIFY_SOCKET"); path != "" {
-		n.addr, n.watchdog = &net.UnixAddr{Name: path, Net: "unixgram"}, watchdog
+		n.addr, n.watchdog = &unix.SockaddrUnix{Name: path}, watchdog
 	}
 	return n, os.Unsetenv("NOTIFY_SOCKET")
 }
@@ -126,16 +126,16 @@ func (n *Notifier) send(state string, fds ...int) error {
 	if n.addr == nil {
 		return nil
 	}
-	conn, err := net.DialUnix("unixgram", nil, n.addr)
-	if err != nil {
-		return fmt.Errorf("systemd: notify: %w", err)
-	}
-	defer conn.Close()
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	if _, _, err := conn.WriteMsgUnix([]byte(state), rights, nil); err != nil {
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		defer unix.Close(socket)
+		err = unix.Sendmsg(socket, []byte(state), rights, n.addr, unix.MSG_NOSIGNAL)
+	}
+	if err != nil {
 		return fmt.Errorf("systemd: notify: %w", err)
 	}
 	return nil
