@@ -17,6 +17,7 @@ func (c *cli) generateCommand() *cobra.Command {
 		c.generateCodeDeployCommand(),
 		c.generateNginxCommand(),
 		c.generateLogrotateCommand(),
+		c.generateManCommand(),
 		c.generateTerraformCommand("aws"),
 		c.generateTerraformCommand("gcp"),
 	)

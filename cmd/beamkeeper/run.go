@@ -105,6 +105,7 @@ func (c *cli) serve(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	hangups := onHangup(ctx, stop)
+	onExecute(ctx, stop)
 
 	d, err := startDaemon(ctx, cfg, log, c.getenv, stop)
 	if err != nil {
@@ -121,7 +122,15 @@ func (c *cli) serve(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	}
 
 	var failure error
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errExecute) {
+		log.Info("making place for another program; the instances run on")
+		if err := d.stop(false); err != nil {
+			log.Error("stopping", "err", err)
+		}
+		return execute()
+	}
+	if !errors.Is(cause, context.Canceled) {
 		failure = cause
 		log.Error("stopping after a failure", "err", cause)
 	}

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/beamkeeper/beamkeeper/internal/state"
 )
 
 // version is set by the build: -ldflags "-X main.version=1.2.0".
@@ -20,10 +22,12 @@ type buildInfo struct {
 	Go       string `json:"go"`
 	OS       string `json:"os"`
 	Arch     string `json:"arch"`
+
+	StateSchema int `json:"state_schema"` // of the state store that it reads and writes
 }
 
 func readBuildInfo() buildInfo {
-	b := buildInfo{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
+	b := buildInfo{Version: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH, StateSchema: state.Schema}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b

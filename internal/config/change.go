@@ -72,6 +72,8 @@ var classes = map[string]Class{
 	"release.max_unpacked_bytes": ClassDaemonRestart,
 	"release.max_entries":        ClassDaemonRestart,
 
+	"self_upgrade.public_keys": ClassImmediate, // the verb reads the file
+
 	"logs.target":           ClassRollingRestart,
 	"logs.max_bytes":        ClassImmediate,
 	"logs.max_age_ms":       ClassImmediate,

@@ -34,13 +34,14 @@ type Config struct {
 
 	// Beamkeeper's own sections.
 
-	Live    Live    `yaml:"config" doc:"Changes of this file while the daemon runs."`
-	Node    Node    `yaml:"node" doc:"The daemon as a node of the Erlang distribution."`
-	Control Control `yaml:"control" doc:"The control socket, which the command line talks to."`
-	Web     Web     `yaml:"web" doc:"The control API over TCP, for reading only. The dashboard comes with a later version."`
-	Release Release `yaml:"release" doc:"How releases are checked, unpacked and kept."`
-	Logs    Logs    `yaml:"logs" doc:"How the log files of the instances are rotated and kept (docs/logs.md)."`
-	Fleet   Fleet   `yaml:"fleet" later:"fleets come with a later version" doc:"Several hosts that share desired versions."`
+	Live        Live        `yaml:"config" doc:"Changes of this file while the daemon runs."`
+	Node        Node        `yaml:"node" doc:"The daemon as a node of the Erlang distribution."`
+	Control     Control     `yaml:"control" doc:"The control socket, which the command line talks to."`
+	Web         Web         `yaml:"web" doc:"The control API over TCP, for reading only. The dashboard comes with a later version."`
+	Release     Release     `yaml:"release" doc:"How releases are checked, unpacked and kept."`
+	Logs        Logs        `yaml:"logs" doc:"How the log files of the instances are rotated and kept (docs/logs.md)."`
+	Fleet       Fleet       `yaml:"fleet" later:"fleets come with a later version" doc:"Several hosts that share desired versions."`
+	SelfUpgrade SelfUpgrade `yaml:"self_upgrade" doc:"How the program itself is upgraded, see beamkeeper self upgrade."`
 
 	// File is the name of the file, as given to Load or Parse.
 	File string
@@ -150,6 +151,11 @@ type Release struct {
 // Fleet is what several hosts share.
 type Fleet struct {
 	ETCDEndpoints []string `yaml:"etcd_endpoints" doc:"URLs of etcd. Empty: this host is on its own."`
+}
+
+// SelfUpgrade is how the program itself is upgraded.
+type SelfUpgrade struct {
+	PublicKeys []string `yaml:"public_keys" doc:"minisign keys (RW…) that a new program must be signed with one of."`
 }
 
 // HostMonitor is one watchdog of the host or of the daemon.
