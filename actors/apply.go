@@ -68,6 +68,9 @@ func (s *System) Apply(ctx context.Context, specs []AppSpec, o ApplyOptions) err
 	}
 	for i := range next {
 		next[i] = s.withMesh(next[i])
+		if changed[next[i].spec.Name] {
+			next[i].since = time.Now()
+		}
 	}
 	s.roster.set(next)
 	for _, name := range added {

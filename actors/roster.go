@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // roster is the apps that there are, with their defaults, in the order of the configuration. Everybody reads it; Apply
@@ -16,7 +17,8 @@ type roster struct {
 // entry is one app of the roster.
 type entry struct {
 	spec    AppSpec
-	leaving bool // removed from the configuration: its instances are stopped
+	since   time.Time // when spec was last changed
+	leaving bool      // removed from the configuration: its instances are stopped
 	mesh    *mesh
 	endMesh context.CancelFunc
 }

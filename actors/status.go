@@ -63,6 +63,7 @@ func (s *System) appStatus(tx *state.Tx, spec AppSpec, now time.Time) (api.App, 
 	if err != nil {
 		return a, err
 	}
+	a.Problems = append(a.Problems, s.behindProblem(spec, rec, instances)...)
 	slices.SortStableFunc(instances, func(a, b state.Instance) int { return a.Slot - b.Slot })
 	for _, i := range instances {
 		st := s.instanceStatus(i, now)
@@ -164,7 +165,7 @@ func (s *System) problems() []api.Problem {
 func (s *System) stranger(f process.Found) api.Problem {
 	p := api.Problem{Since: api.Time{Time: s.started.UTC()}}
 	p.What = fmt.Sprintf("OS process %d is instance %s of %s, which the configuration does not have; it is left alone", f.OSPID, f.Instance, f.App)
-	p.Remedy = fmt.Sprintf("add the app to the configuration, or end it: kill %d", f.OSPID)
+	p.Remedy = fmt.Sprintf("add the app to the configuration, or have it stopped: beamkeeper config apply --confirm-removal %s", f.App)
 	return p
 }
 

@@ -76,7 +76,7 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	for _, a := range cfg.Apps {
-		s.roster.apps = append(s.roster.apps, entry{spec: a.withDefaults()})
+		s.roster.apps = append(s.roster.apps, entry{spec: a.withDefaults(), since: s.started})
 	}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.reg = newRegistry(func(instance string, id process.Identity) { s.send(instanceActor(instance), msgExit{id}) })

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path"
 	"sync"
+	"sync/atomic"
 
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/internal/api"
@@ -83,6 +84,7 @@ type API struct {
 	control Control       // set once, before serving is closed
 	serving chan struct{} // closed by Serve
 	server  *node.Process
+	grants  atomic.Pointer[[]Grant]
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	running chan struct{} // a place for each gen_server call
@@ -105,12 +107,11 @@ func Start(c Config) (*API, error) {
 	if c.MaxSubscriptions <= 0 {
 		c.MaxSubscriptions = 64
 	}
-	for _, g := range c.Grants {
-		if _, err := path.Match(g.Nodes, ""); err != nil {
-			return nil, fmt.Errorf("erlapi: grant %q: %w", g.Nodes, err)
-		}
+	if err := checkGrants(c.Grants); err != nil {
+		return nil, err
 	}
 	a := &API{c: c, serving: make(chan struct{}), running: make(chan struct{}, c.MaxCalls), subscriptions: make(map[etf.Pid]*subscription)}
+	a.grants.Store(&c.Grants)
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.server = c.Node.Spawn(a)
 	if err := a.server.Register(moduleName); err != nil {
@@ -130,6 +131,26 @@ func Start(c Config) (*API, error) {
 func (a *API) Serve(c Control) {
 	a.control = c
 	close(a.serving)
+}
+
+// SetGrants replaces the rights of nodes that are no instances. Subscriptions that were taken stay.
+//
+// Error: that of a malformed pattern; nothing has changed then.
+func (a *API) SetGrants(grants []Grant) error {
+	if err := checkGrants(grants); err != nil {
+		return err
+	}
+	a.grants.Store(&grants)
+	return nil
+}
+
+func checkGrants(grants []Grant) error {
+	for _, g := range grants {
+		if _, err := path.Match(g.Nodes, ""); err != nil {
+			return fmt.Errorf("erlapi: grant %q: %w", g.Nodes, err)
+		}
+	}
+	return nil
 }
 
 // Close stops answering, ends the subscriptions and waits for what is under way, except calls by rpc, which the node

@@ -53,7 +53,7 @@ func (c *call) identify(ctx context.Context) error {
 			}
 		}
 	}
-	for _, g := range c.api.c.Grants {
+	for _, g := range *c.api.grants.Load() {
 		if ok, err := path.Match(g.Nodes, name); err == nil && ok { // the patterns were checked at the start
 			c.right = max(c.right, g.Right)
 		}

@@ -10,9 +10,9 @@ import (
 )
 
 func (c *cli) configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Check and show the configuration"}
+	cmd := &cobra.Command{Use: "config", Short: "Check, show, compare and apply the configuration"}
 	group(cmd)
-	cmd.AddCommand(c.configCheckCommand(), c.configShowCommand(), c.configSchemaCommand())
+	cmd.AddCommand(c.configCheckCommand(), c.configShowCommand(), c.configDiffCommand(), c.configApplyCommand(), c.configSchemaCommand())
 	return cmd
 }
 

@@ -38,7 +38,7 @@ func (c *cli) socketPath() (string, error) {
 	}
 	path := c.configPath()
 	if path == "" {
-		return defaultSocket, nil
+		return defaultSocket, nil // DEPLOYEX_* variables say no other
 	}
 	cfg, err := loadConfig(path)
 	if err != nil {
@@ -47,13 +47,16 @@ func (c *cli) socketPath() (string, error) {
 	return cfg.Control.Socket, nil
 }
 
-// configPath finds the configuration: --config, $BEAMKEEPER_CONFIG, ./beamkeeper.yaml, /etc/beamkeeper/beamkeeper.yaml.
+// configPath finds the configuration: --config, $BEAMKEEPER_CONFIG, DeployEx's $DEPLOYEX_CONFIG_YAML_PATH, ./beamkeeper.yaml, /etc/beamkeeper/beamkeeper.yaml.
 // It is empty when there is none.
 func (c *cli) configPath() string {
 	if c.config != "" {
 		return c.config
 	}
 	if p := c.getenv("BEAMKEEPER_CONFIG"); p != "" {
+		return p
+	}
+	if p := c.getenv("DEPLOYEX_CONFIG_YAML_PATH"); p != "" {
 		return p
 	}
 	if ownFile(configName) {
@@ -79,9 +82,14 @@ func ownFile(path string) bool {
 	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
 }
 
-// mustConfig loads the configuration that configPath finds.
+// mustConfig loads the configuration that configPath finds; where there is none, the one in the variables of DeployEx's first
+// versions.
 func (c *cli) mustConfig() (*config.Config, string, error) {
 	path := c.configPath()
+	if path == "" && config.HasVariables(c.getenv) {
+		cfg, err := config.FromVariables(os.Environ())
+		return cfg, config.VariablesName, err
+	}
 	if path == "" {
 		return nil, "", &api.Error{Code: api.CodeNotFound, Message: "there is no configuration: neither ./" + configName + " nor " + systemConfig,
 			Hint: `name one with --config or $BEAMKEEPER_CONFIG, or make one with "beamkeeper init"`}

@@ -29,13 +29,12 @@ func (d *daemon) startActorSystem(ctx context.Context, log *slog.Logger) (err er
 	if err != nil {
 		return err
 	}
-	cfg := d.cfg
 	d.observer = observer.Register(d.node, d.ergo, observer.Options{
 		Version: version, Log: log.With("part", "observer"),
-		Private:   func(peer node.Name) bool { return isInstance(cfg, d.node.Name(), peer) },
+		Private:   func(peer node.Name) bool { return isInstance(d.live.config(), d.node.Name(), peer) },
 		Tables:    stateTables(d.state),
-		Listeners: func() []observer.Listener { return controlListeners(cfg) },
-		Shell:     remoteShell{cfg: cfg},
+		Listeners: func() []observer.Listener { return controlListeners(d.cfg) },
+		Shell:     remoteShell{config: d.live.config},
 	})
 	return nil
 }
@@ -136,7 +135,7 @@ func isInstance(cfg *config.Config, self, peer node.Name) bool {
 
 // remoteShell runs verbs of the command line for erl -remsh. Nodes that node.allow lets in may look; what changes
 // something takes a right of node.grant.
-type remoteShell struct{ cfg *config.Config }
+type remoteShell struct{ config func() *config.Config }
 
 // verbRights are the verbs of the shell and what they take.
 var verbRights = map[string]erlapi.Right{
@@ -152,7 +151,7 @@ func (remoteShell) Banner() string {
 // right is the highest one that node.grant gives to a peer.
 func (s remoteShell) right(peer node.Name) erlapi.Right {
 	best := erlapi.None
-	for _, g := range s.cfg.Node.Grant {
+	for _, g := range s.config().Node.Grant {
 		if ok, err := path.Match(g.Nodes, peer.String()); err != nil || !ok {
 			continue
 		}
@@ -175,7 +174,7 @@ func (s remoteShell) cli(out io.Writer) (*cli, *cobra.Command) {
 	root.Use, root.Short, root.Long = "beamkeeper VERB", "", "The verbs of this shell. They are those of the command line."
 	root.SetOut(out)
 	root.SetErr(out)
-	c.socket = s.cfg.Control.Socket
+	c.socket = s.config().Control.Socket
 	return c, root
 }
 
@@ -196,7 +195,7 @@ func (s remoteShell) Run(ctx context.Context, peer node.Name, line string, out i
 			return nil
 		}
 	}
-	root.SetArgs(append([]string{"--socket", s.cfg.Control.Socket}, words...))
+	root.SetArgs(append([]string{"--socket", s.config().Control.Socket}, words...))
 	if err := root.ExecuteContext(ctx); err != nil {
 		c.report(err)
 	}

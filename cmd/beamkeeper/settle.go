@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -122,7 +123,7 @@ func (c *cli) settle(ctx context.Context, control api.Control, w waiting, s sett
 }
 
 func stillAt(doing, why, app string) error {
-	return &api.Error{Code: api.CodeTimeout, Message: fmt.Sprintf("%s: %s; it goes on", doing, why), Hint: fmt.Sprintf("beamkeeper status %s --watch", app)}
+	return &api.Error{Code: api.CodeTimeout, Message: fmt.Sprintf("%s: %s; it goes on", doing, why), Hint: strings.TrimSuffix("beamkeeper status "+app, " ") + " --watch"}
 }
 
 func appStatus(ctx context.Context, control api.Control, app string) (api.App, error) {

@@ -51,6 +51,9 @@ type daemon struct {
 	registration *registration
 	service      *service
 
+	live  *live // the configuration as it is now; cfg is as it was at the start
+	flags *flags
+
 	serving sync.WaitGroup
 }
 
@@ -76,6 +79,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	if err != nil {
 		return nil, startError(err)
 	}
+	d.live = newLive(cfg, cookies, log.With("part", "config"))
 	source := release.Source{Bucket: release.NewLocalBucket(cfg.ReleaseBucket), Account: cfg.AccountName}
 	d.store, err = release.OpenStore(release.StoreConfig{Dir: cfg.VarPath, Source: source, Limits: limits(cfg), Step: faults.step, Log: log.With("part", "release")})
 	if err != nil {
@@ -93,7 +97,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	}
 	d.tree, err = actors.Start(ctx, actors.Config{
 		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Source: source,
-		LogDir: cfg.MonitoredAppLogPath, LogSpace: func() applog.Space { return logSpace(cfg) }, OwnLog: ownLog(cfg), OwnLogPolicy: ownLogPolicy(cfg),
+		LogDir: cfg.MonitoredAppLogPath, LogSpace: func() applog.Space { return logSpace(d.live.config()) }, OwnLog: ownLog(cfg), OwnLogPolicy: ownLogPolicy(cfg),
 		BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
 		Ergo: d.ergo, Encryption: d.tls.instances, Problems: d.problems, Confinement: confinement{d.service.placer},
 		Version: version, Log: log.With("part", "actors"),
@@ -104,9 +108,18 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 		}
 		return nil, err
 	}
+	d.live.tree, d.live.then = d.tree, d.take
+	d.flags = newFlags(ctx, d.tree, log.With("part", "flags"))
 	d.erl.Serve(d.tree)
 	d.observer.SetLabel(d.tree.ActorName)
 	d.serve(listeners, log, fail)
+	if err := d.live.settle(ctx); err != nil {
+		return nil, err
+	}
+	d.flags.set(cfg)
+	if w := d.live.watchFile(); w != nil {
+		d.serving.Go(func() { d.live.watch(ctx, w) })
+	}
 	d.serving.Go(func() {
 		d.state.KeepBackups(ctx, state.BackupEvery, log.With("part", "state"), d.backups.tell)
 	})
@@ -122,7 +135,7 @@ var faults struct {
 
 // problems are those of the daemon as a whole.
 func (d *daemon) problems() []api.Problem {
-	return slices.Concat(d.tls.problems(), d.registration.problems(), d.service.problems(), d.backups.problems(), descriptorProblems())
+	return slices.Concat(d.tls.problems(), d.registration.problems(), d.service.problems(), d.backups.problems(), descriptorProblems(), d.live.problems())
 }
 
 // startError tells people about errors that they can mend.
@@ -155,8 +168,8 @@ func (d *daemon) startNode(ctx context.Context, cookies cookies, getenv func(str
 	}
 	n := d.cfg.Node
 	d.node, err = node.New(node.Config{
-		Name: name, Cookie: cookies.node, CookieFor: cookies.of,
-		Allow:  func(peer node.Name) bool { return allowed(d.cfg, name, peer) },
+		Name: name, Cookie: cookies.node, CookieFor: d.live.cookieOf,
+		Allow:  func(peer node.Name) bool { return allowed(d.live.config(), name, peer) },
 		Listen: n.Listen, EPMDAddr: n.EPMDAddress(getenv),
 		Transport:   d.tls.nodeTransport(d.service.distribution),
 		NetTickTime: n.NetTickTime, HandshakeTimeout: n.ConnectTimeout, OutboxBytes: int(n.SendBufferBytes), MaxMessageBytes: int(n.MaxMessageBytes),
@@ -296,6 +309,12 @@ func (d *daemon) listen() ([]listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c := d.cfg.Control; c.Mode != "" || c.Group != "" || len(c.Grant) > 0 {
+		if err := setSocket(c); err != nil {
+			_ = ln.Close() // the other error is the one to tell
+			return nil, err
+		}
+	}
 	all := []listener{{ln: ln}}
 	if addr := d.cfg.Web.Listen; addr != "" {
 		tcp, err := d.service.tcp(addr)
@@ -309,7 +328,10 @@ func (d *daemon) listen() ([]listener, error) {
 }
 
 func (d *daemon) serve(listeners []listener, log *slog.Logger, fail context.CancelCauseFunc) {
-	o := web.Options{Log: log.With("part", "web"), State: stateKeeper{d.state}}
+	o := web.Options{
+		Log: log.With("part", "web"), State: stateKeeper{d.state}, Configuration: d.live,
+		Right: func(c api.Caller) web.Right { return rightOf(d.live.config().Control.Grant, c) },
+	}
 	if d.cfg.Hostname != "" {
 		o.Hosts = append(o.Hosts, d.cfg.Hostname)
 	}
@@ -344,6 +366,9 @@ func (d *daemon) stop(withInstances bool) error {
 		cancel()
 		d.serving.Wait()
 	}
+	if d.flags != nil {
+		d.flags.wait()
+	}
 	if d.erl != nil {
 		d.erl.Close()
 	}
@@ -368,7 +393,7 @@ func (d *daemon) stop(withInstances bool) error {
 func (d *daemon) stopTimeout(withInstances bool) time.Duration {
 	t := closeTimeout
 	if withInstances {
-		for _, a := range d.cfg.Applications {
+		for _, a := range d.live.config().Applications {
 			t = max(t, closeTimeout+a.Stop.Timeout+killAfter)
 		}
 	}

@@ -81,8 +81,8 @@ var classes = map[string]Class{
 	"logs.bytes":            ClassImmediate,
 	"logs.gone_instances":   ClassImmediate,
 	"logs.gone_age_ms":      ClassImmediate,
-	"logs.min_free_bytes":   ClassDaemonRestart,
-	"logs.min_free_percent": ClassDaemonRestart,
+	"logs.min_free_bytes":   ClassImmediate,
+	"logs.min_free_percent": ClassImmediate,
 
 	"applications[].name":                        ClassImmediate, // of an app that is added or removed
 	"applications[].language":                    ClassRollingRestart,

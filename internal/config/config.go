@@ -45,6 +45,8 @@ type Config struct {
 
 	// File is the name of the file, as given to Load or Parse.
 	File string
+	// FromFile is false when there is no file: see FromVariables.
+	FromFile bool
 
 	origin map[string]position // where each key that the file sets was written
 }

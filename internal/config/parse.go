@@ -53,7 +53,7 @@ func Parse(name string, b []byte) (*Config, error) {
 	if abs, err := filepath.Abs(name); err == nil {
 		p.base = filepath.Dir(abs)
 	}
-	c := &Config{File: name, origin: p.origin}
+	c := &Config{File: name, FromFile: true, origin: p.origin}
 	if doc := p.document(b); doc != nil || len(p.problems) == 0 {
 		setDefaults(table(), reflect.ValueOf(c).Elem())
 		p.section(doc, "", table(), reflect.ValueOf(c).Elem())
