@@ -16,7 +16,9 @@ const (
 	otpRelease   = "27"      // whose calls and shapes are spoken
 	processLimit = 1<<27 - 1 // pids have 15 + 12 bits of numbers
 	atomLimit    = 1 << 20   // as of a BEAM; there is no table of atoms here
-	tickTime     = 60        // seconds, net_kernel:get_net_ticktime/0
+
+	// noIEx is the reason why iex --remsh cannot load IEx, which newer ones show.
+	noIEx = etf.Atom("there is no Elixir here, use erl -remsh")
 )
 
 // systemInfo gives the items of erlang:system_info/1 that have an answer here.
@@ -214,6 +216,9 @@ func (b *Observer) handleErlang() {
 		if b.hasModule(mod) {
 			return etf.Tuple{etf.Atom("module"), mod}, nil
 		}
+		if mod == "Elixir.IEx" || mod == "iex" {
+			return etf.Tuple{etf.Atom("error"), noIEx}, nil
+		}
 		return etf.Tuple{etf.Atom("error"), etf.Atom("nofile")}, nil
 	})
 	b.handle("code", "which", 1, func(args []etf.Term) (etf.Term, error) {
@@ -242,7 +247,7 @@ func (b *Observer) handleErlang() {
 	b.handle("os", "type", 0, constant(etf.Tuple{etf.Atom("unix"), etf.Atom(runtime.GOOS)}))
 	b.handle("os", "version", 0, func([]etf.Term) (etf.Term, error) { return kernelVersion(), nil })
 	b.handle("os", "getpid", 0, func([]etf.Term) (etf.Term, error) { return str(strconv.Itoa(os.Getpid())), nil })
-	b.handle("net_kernel", "get_net_ticktime", 0, constant(int64(tickTime)))
+	b.handle("net_kernel", "get_net_ticktime", 0, constant(int64(max(b.opts.NetTickTime, time.Second)/time.Second)))
 	b.handle("net_adm", "localhost", 0, func([]etf.Term) (etf.Term, error) { return str(b.node.Name().Host), nil })
 	b.handle("rpc", "pinfo", 1, b.processInfo)
 	b.handle("rpc", "pinfo", 2, b.processInfo)

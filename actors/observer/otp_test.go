@@ -23,7 +23,8 @@ func TestBackend_AnswersAsOTP(t *testing.T) {
 				proplists:get_value(Key, I) =:= undefined]`)
 		b.want("true", `rpc:call(K, erlang, memory, [total]) > 1000000`)
 		b.want("{module,observer_backend}", `rpc:call(K, code, ensure_loaded, [observer_backend])`)
-		b.want("{error,nofile}", `rpc:call(K, code, ensure_loaded, ['Elixir.IEx'])`)
+		b.want("{error,nofile}", `rpc:call(K, code, ensure_loaded, [no_such])`)
+		b.want("60", `rpc:call(K, net_kernel, get_net_ticktime, [])`)
 		b.want("[true,false]", `[rpc:call(K, erlang, function_exported, [observer_backend, F, 1]) || F <- [procs_info, no_such]]`)
 
 		// Unknown functions are undef exactly as on a BEAM.

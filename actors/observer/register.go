@@ -23,6 +23,9 @@ type Options struct {
 	Version     string   // of the application; empty means "0"
 	Log         *slog.Logger
 
+	// NetTickTime is the node's; zero means node.DefaultNetTickTime. A node that opens a shell takes it over.
+	NetTickTime time.Duration
+
 	// Listeners gives the sockets that are open beside the node's own. May be nil.
 	Listeners func() []Listener
 	// Tables are shown by the Table Viewer, read-only.
@@ -91,6 +94,9 @@ func Register(n *node.Node, s *bridge.System, o Options) *Observer {
 	}
 	if o.Version == "" {
 		o.Version = "0"
+	}
+	if o.NetTickTime <= 0 {
+		o.NetTickTime = node.DefaultNetTickTime
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

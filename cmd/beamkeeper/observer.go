@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,7 +31,7 @@ func (d *daemon) startActorSystem(ctx context.Context, log *slog.Logger) (err er
 		return err
 	}
 	d.observer = observer.Register(d.node, d.ergo, observer.Options{
-		Version: version, Log: log.With("part", "observer"),
+		Version: version, Log: log.With("part", "observer"), NetTickTime: d.cfg.Node.NetTickTime,
 		Private:   func(peer node.Name) bool { return isInstance(d.live.config(), d.node.Name(), peer) },
 		Tables:    stateTables(d.state),
 		Listeners: func() []observer.Listener { return controlListeners(d.cfg) },
@@ -174,6 +175,9 @@ func (s remoteShell) cli(out io.Writer) (*cli, *cobra.Command) {
 	root.Use, root.Short, root.Long = "beamkeeper VERB", "", "The verbs of this shell. They are those of the command line."
 	root.SetOut(out)
 	root.SetErr(out)
+	for _, name := range []string{"socket", "config"} {
+		cobra.CheckErr(root.PersistentFlags().MarkHidden(name)) // refused
+	}
 	c.socket = s.config().Control.Socket
 	return c, root
 }
@@ -202,18 +206,35 @@ func (s remoteShell) Run(ctx context.Context, peer node.Name, line string, out i
 	return nil
 }
 
+// Complete asks the command line itself, which knows verbs, flags and, from the daemon, the names of apps and instances.
 func (s remoteShell) Complete(line string) []string {
 	words := strings.Fields(line)
-	if len(words) > 1 || len(words) == 1 && strings.HasSuffix(line, " ") {
+	if len(words) > 1 && words[0] == "beamkeeper" {
+		words = words[1:]
+	}
+	if len(words) == 0 || strings.HasSuffix(line, " ") {
+		words = append(words, "")
+	}
+	var out bytes.Buffer
+	_, root := s.cli(&out)
+	root.SetErr(io.Discard)
+	root.SetArgs(append([]string{cobra.ShellCompNoDescRequestCmd}, words...))
+	if err := root.Execute(); err != nil {
 		return nil
 	}
-	typed := strings.TrimSpace(line)
-	var out []string
-	for verb := range verbRights {
-		if strings.HasPrefix(verb, typed) {
-			out = append(out, verb)
+	typed := words[len(words)-1]
+	var found []string
+	for line := range strings.Lines(out.String()) {
+		word := strings.TrimSpace(line)
+		_, verb := verbRights[word]
+		switch {
+		case word == "" || word[0] == ':' || !strings.HasPrefix(word, typed): // the last line is for a shell
+		case len(words) == 1 && !verb:
+		case word == "--socket" || word == "--config": // refused
+		default:
+			found = append(found, word)
 		}
 	}
-	slices.Sort(out)
-	return out
+	slices.Sort(found)
+	return slices.Compact(found)
 }
