@@ -21,7 +21,7 @@
 // no Connect. A Receiver that wants to take its time puts a Mailbox in front of itself. A Receiver
 // that holds a link up for longer than five seconds is named in a warning. Ticks and what other goroutines
 // send go on meanwhile: the writer is independent of the reader. Functions of HandleFunc run in goroutines of
-// their own and may block.
+// their own and may block; what holds for a Receiver holds for those of HandleQuick.
 //
 // # Sending
 //

@@ -39,9 +39,14 @@ type funcKey struct {
 	arity    int
 }
 
+type handler struct {
+	run   Func
+	quick bool // the reader may run it
+}
+
 type funcTable struct {
 	mu      sync.RWMutex
-	funcs   map[funcKey]Func
+	funcs   map[funcKey]handler
 	refused map[funcKey]etf.Atom // spawns
 }
 
@@ -49,17 +54,26 @@ type funcTable struct {
 // a later one replaces an equal one; nil removes it. Functions without a handler fail with undef, as on a BEAM.
 // erlang:node/0, nodes/0, is_alive/0, whereis/1 and is_process_alive/1 are answered from the start.
 func (n *Node) HandleFunc(mod, fun etf.Atom, arity int, f Func) {
-	t := &n.funcs
+	n.funcs.set(funcKey{mod, fun, arity}, handler{run: f})
+}
+
+// HandleQuick is HandleFunc for a function that answers at once and asks nobody: the goroutine that reads from the peer
+// runs it, as it does a Receiver, which spares the starting of another. Its ctx ends with the link only.
+func (n *Node) HandleQuick(mod, fun etf.Atom, arity int, f Func) {
+	n.funcs.set(funcKey{mod, fun, arity}, handler{run: f, quick: true})
+}
+
+func (t *funcTable) set(key funcKey, h handler) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if f == nil {
-		delete(t.funcs, funcKey{mod, fun, arity})
+	if h.run == nil {
+		delete(t.funcs, key)
 		return
 	}
 	if t.funcs == nil {
-		t.funcs = map[funcKey]Func{}
+		t.funcs = map[funcKey]handler{}
 	}
-	t.funcs[funcKey{mod, fun, arity}] = f
+	t.funcs[key] = h
 }
 
 // RefuseSpawn has spawns of mod:fun/arity fail in the peer, where erlang:spawn_link/4 and its like raise the error reason.
@@ -86,25 +100,26 @@ func (t *funcTable) refusal(mod, fun etf.Atom, arity int) etf.Atom {
 
 // Handles tells whether mod:fun/arity has a handler: erlang:function_exported/3 of this node.
 func (n *Node) Handles(mod, fun etf.Atom, arity int) bool {
-	return n.funcs.find(mod, fun, arity) != nil
+	return n.funcs.find(mod, fun, arity).run != nil
 }
 
-func (t *funcTable) find(mod, fun etf.Atom, arity int) Func {
+// find gives the handler of a function, one without run if there is none.
+func (t *funcTable) find(mod, fun etf.Atom, arity int) handler {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, key := range [...]funcKey{
 		{mod, fun, arity}, {mod, fun, AnyArity}, {mod, AnyFunction, arity}, {mod, AnyFunction, AnyArity},
 	} {
-		if f := t.funcs[key]; f != nil {
-			return f
+		if h, ok := t.funcs[key]; ok {
+			return h
 		}
 	}
-	return nil
+	return handler{}
 }
 
 // apply runs a function. The error is a *CallError. A panic is logged and raised in the caller.
 func (n *Node) apply(ctx context.Context, info CallInfo, args []etf.Term) (v etf.Term, err error) {
-	f := n.funcs.find(info.Module, info.Function, len(args))
+	f := n.funcs.find(info.Module, info.Function, len(args)).run
 	if f == nil {
 		return nil, Undef(info.Module, info.Function, args)
 	}
@@ -123,9 +138,9 @@ func (n *Node) apply(ctx context.Context, info CallInfo, args []etf.Term) (v etf
 
 // handleBuiltins answers the few functions that every node has.
 func (n *Node) handleBuiltins() {
-	n.HandleFunc("erlang", "node", 0, func(context.Context, CallInfo, []etf.Term) (etf.Term, error) { return n.self, nil })
-	n.HandleFunc("erlang", "is_alive", 0, func(context.Context, CallInfo, []etf.Term) (etf.Term, error) { return true, nil })
-	n.HandleFunc("erlang", "nodes", 0, func(context.Context, CallInfo, []etf.Term) (etf.Term, error) {
+	n.HandleQuick("erlang", "node", 0, func(context.Context, CallInfo, []etf.Term) (etf.Term, error) { return n.self, nil })
+	n.HandleQuick("erlang", "is_alive", 0, func(context.Context, CallInfo, []etf.Term) (etf.Term, error) { return true, nil })
+	n.HandleQuick("erlang", "nodes", 0, func(context.Context, CallInfo, []etf.Term) (etf.Term, error) {
 		nodes := etf.List{}
 		for _, p := range n.Peers() {
 			if !p.Hidden {
@@ -134,7 +149,7 @@ func (n *Node) handleBuiltins() {
 		}
 		return nodes, nil
 	})
-	n.HandleFunc("erlang", "whereis", 1, func(_ context.Context, _ CallInfo, args []etf.Term) (etf.Term, error) {
+	n.HandleQuick("erlang", "whereis", 1, func(_ context.Context, _ CallInfo, args []etf.Term) (etf.Term, error) {
 		name, ok := args[0].(etf.Atom)
 		if !ok {
 			return nil, &CallError{Class: ClassError, Reason: etf.Atom("badarg"), Stack: etf.List{}}
@@ -144,7 +159,7 @@ func (n *Node) handleBuiltins() {
 		}
 		return etf.Atom("undefined"), nil
 	})
-	n.HandleFunc("erlang", "is_process_alive", 1, func(_ context.Context, _ CallInfo, args []etf.Term) (etf.Term, error) {
+	n.HandleQuick("erlang", "is_process_alive", 1, func(_ context.Context, _ CallInfo, args []etf.Term) (etf.Term, error) {
 		pid, ok := args[0].(etf.Pid)
 		if !ok || pid.Node != n.self {
 			return nil, &CallError{Class: ClassError, Reason: etf.Atom("badarg"), Stack: etf.List{}}

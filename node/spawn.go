@@ -15,7 +15,7 @@ const (
 )
 
 // spawnRequest is SPAWN_REQUEST {29, ReqId, From, GroupLeader, {M, F, Arity}, OptList}, payload the arguments. Each
-// request that is granted becomes a process with a goroutine that runs the function:
+// request that is granted becomes a process with a goroutine that runs the function, unless the reader may run it:
 //
 //	erpc:execute_call/4  exits with {Res, return, Value}, {Res, throw, Reason}, {Res, exit, Reason} or {Res, error, Reason, Stack}
 //	erpc:execute_cast/3  exits with normal
@@ -60,7 +60,12 @@ func (m *control) spawnRequest(token bool) error {
 		return refuse("system_limit")
 	}
 	call := &call{link: l, size: m.size, info: CallInfo{Peer: l.peer, Caller: from, GroupLeader: leader, Module: mod, Function: fun}, args: list}
-	call.ctx, call.cancel = context.WithCancel(l.ctx)
+	quick := call.quick()
+	if quick {
+		call.ctx, call.cancel = l.ctx, func() {}
+	} else {
+		call.ctx, call.cancel = context.WithCancel(l.ctx)
+	}
 	call.process = n.Spawn(call)
 	call.info.Process, call.info.Inbox = call.process, &call.inbox
 	if flags&spawnMonitored != 0 {
@@ -70,7 +75,11 @@ func (m *control) spawnRequest(token bool) error {
 		call.process.linkedBy(from, l)
 	}
 	l.sendSpawnReply(call.process.key(), ref, from, flags, call.process.pid)
-	n.wg.Go(call.run)
+	if quick {
+		call.run()
+	} else {
+		n.wg.Go(call.run)
+	}
 	return nil
 }
 
@@ -133,6 +142,15 @@ func (c *call) Receive(p *Process, s Signal) {
 	if signals, bytes := c.inbox.held(); signals < maxInbox && bytes <= c.link.node.config.MaxMessageBytes {
 		c.inbox.Receive(p, s)
 	}
+}
+
+// quick tells whether the function has been registered with HandleQuick.
+func (c *call) quick() bool {
+	mod, fun, args, ok := c.info.Module, c.info.Function, c.args, true
+	if mod == "erpc" && (fun == "execute_call" && len(args) == 4 || fun == "execute_cast" && len(args) == 3) {
+		mod, fun, args, ok = mfa(args[len(args)-3:])
+	}
+	return ok && c.link.node.funcs.find(mod, fun, len(args)).quick
 }
 
 func (c *call) run() {

@@ -141,7 +141,7 @@ func (s *System) join() error {
 		return err
 	}
 	s.node.SetRouter(router{sys: s})
-	s.node.HandleFunc("erlang", "whereis", 1, s.whereis)
+	s.node.HandleQuick("erlang", "whereis", 1, s.whereis)
 	s.leave = s.node.Subscribe(s.nodeEvent)
 	return nil
 }
