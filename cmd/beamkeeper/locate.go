@@ -40,11 +40,11 @@ func (c *cli) socketPath() (string, error) {
 	if path == "" {
 		return defaultSocket, nil // DEPLOYEX_* variables say no other
 	}
-	cfg, err := loadConfig(path)
+	socket, err := config.ControlSocket(path) // of a broken file too
 	if err != nil {
-		return "", err
+		return "", configError(path, err)
 	}
-	return cfg.Control.Socket, nil
+	return socket, nil
 }
 
 // configPath finds the configuration: --config, $BEAMKEEPER_CONFIG, DeployEx's $DEPLOYEX_CONFIG_YAML_PATH, ./beamkeeper.yaml, /etc/beamkeeper/beamkeeper.yaml.
@@ -100,13 +100,18 @@ func (c *cli) mustConfig() (*config.Config, string, error) {
 
 func loadConfig(path string) (*config.Config, error) {
 	cfg, err := config.Load(path)
+	return cfg, configError(path, err)
+}
+
+// configError tells people about a file that cannot be read.
+func configError(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no configuration %s", path),
+		return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no configuration %s", path),
 			Hint: `make one with "beamkeeper init"`, Err: err}
 	case errors.Is(err, fs.ErrPermission):
-		return nil, &api.Error{Code: api.CodeDenied, Message: fmt.Sprintf("no permission to read %s", path),
+		return &api.Error{Code: api.CodeDenied, Message: fmt.Sprintf("no permission to read %s", path),
 			Hint: "name the daemon's socket with --socket or $BEAMKEEPER_SOCKET", Err: err}
 	}
-	return cfg, err
+	return err
 }

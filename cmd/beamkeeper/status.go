@@ -136,7 +136,7 @@ func fingerprint(s api.Status) string {
 			fmt.Fprint(&b, a.Deployment.ID, a.Deployment.Outcome)
 		}
 		for _, i := range a.Instances {
-			fmt.Fprint(&b, i.Name, i.State, i.Version, i.OSPID, i.OTPConnected, i.CrashRestarts, i.ForcedRestarts, i.LastError, i.Sees)
+			fmt.Fprint(&b, i.Name, i.State, i.Version, i.OSPID, i.OTPConnected, i.CrashRestarts, i.ForcedRestarts, i.LastError, i.Sees, i.OldSettings)
 			for _, st := range i.Readiness {
 				fmt.Fprint(&b, st.Name, st.State, st.Detail)
 			}
@@ -239,6 +239,9 @@ func remarks(i api.Instance) string {
 	}
 	if i.Sees != nil && i.State == api.StateRunning {
 		parts = append(parts, siblings(i.Sees))
+	}
+	if i.OldSettings {
+		parts = append(parts, "old settings")
 	}
 	if i.CrashRestarts > 0 {
 		parts = append(parts, plural(i.CrashRestarts, "crash restart"))
