@@ -6,6 +6,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/beamkeeper/beamkeeper/internal/socket"
 )
 
 // maxNow is how much WriteNow takes at once: enough for what gathers while a reply is made, little enough to be kept
@@ -28,7 +30,8 @@ func releaseBuffer(b *[]byte) {
 // wire is the socket under a TLS connection. While it is corked, what TLS writes is kept, in order, for WriteNow.
 type wire struct {
 	net.Conn
-	raw syscall.RawConn // nil when it is not a socket
+	raw  syscall.RawConn // nil when it is not a socket
+	sock *socket.Reader  // as well
 
 	mu     sync.Mutex
 	corked bool
@@ -38,13 +41,21 @@ type wire struct {
 }
 
 func newWire(conn net.Conn) *wire {
-	w := &wire{Conn: conn}
+	w := &wire{Conn: conn, sock: socket.NewReader(conn)}
 	if s, ok := conn.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			w.raw = raw
 		}
 	}
 	return w
+}
+
+// Read is called by TLS, by one goroutine at a time.
+func (w *wire) Read(b []byte) (int, error) {
+	if w.sock == nil {
+		return w.Conn.Read(b)
+	}
+	return w.sock.Read(b)
 }
 
 // Write is called by TLS, one record at a time.
