@@ -34,7 +34,8 @@ func command[T any](ctx context.Context, s *System, app string, do func(*manager
 		return value, api.Errorf(api.CodeRefused, "the daemon is stopping")
 	}
 	answer := make(chan reply, 1)
-	msg := &msgCommand{reply: answer, do: func(m *manager) (any, error) { return do(m) }}
+	caller, _ := api.CallerFrom(ctx)
+	msg := &msgCommand{reply: answer, by: caller.Name(), do: func(m *manager) (any, error) { return do(m) }}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	look := time.NewTicker(50 * time.Millisecond)
@@ -154,6 +155,9 @@ func (m *manager) deploy(version string) (api.Deployment, error) {
 		return api.Deployment{}, err
 	}
 	m.trigger = state.SourceOperator
+	if m.by != "" {
+		m.trigger = triggerAPI
+	}
 	if err := m.pass(); err != nil {
 		return api.Deployment{}, err
 	}
@@ -376,7 +380,7 @@ func (m *manager) restartTarget(t api.Target) error {
 		for _, rec := range p.instances {
 			say(api.Event{
 				Type: api.EventDeploymentShutdown, Level: "warning", App: t.App, Instance: rec.Name, Version: rec.Version,
-				Message: rec.Name + " is replaced, as an operator asked for a restart of " + t.App,
+				Message: rec.Name + " is replaced, as " + m.asker() + " asked for a restart of " + t.App, Data: withAsker(nil, m.by),
 			})
 		}
 	})
@@ -393,7 +397,8 @@ func (m *manager) restartInstance(p picture, t api.Target) error {
 		r.ForcedRestarts++
 		say(api.Event{
 			Type: api.EventDeploymentShutdown, Level: "warning", App: t.App, Instance: r.Name, Version: r.Version,
-			Message: r.Name + " is restarted, as an operator asked", Data: map[string]any{"forced_restarts": r.ForcedRestarts},
+			Message: r.Name + " is restarted, as " + m.asker() + " asked",
+			Data:    withAsker(map[string]any{"forced_restarts": r.ForcedRestarts}, m.by),
 		})
 		return true
 	})

@@ -21,6 +21,7 @@ const lookAgain = 5 * time.Second
 
 // Triggers of a deployment.
 const (
+	triggerAPI     = "api" // an operator's wish, but asked for by a node
 	triggerStart   = "start"
 	triggerScale   = "scale"
 	triggerRestart = "restart"
@@ -50,6 +51,7 @@ type manager struct {
 	fetch   work
 	pause   pause       // the state store cannot be written
 	trigger string      // of the next deployment, when an operator's wish makes it
+	by      string      // who asked for it by the Erlang API
 	next    *time.Timer // looks again
 }
 
@@ -107,7 +109,7 @@ func (m *manager) handle(message any) error {
 	switch c := message.(type) {
 	case msgWake:
 	case msgApps:
-		m.trigger = triggerConfig
+		m.trigger, m.by = triggerConfig, ""
 		defer func() { m.trigger = "" }()
 	case msgBegin:
 		m.sys.begin(m.self, m.spec.Name, "")
@@ -133,11 +135,27 @@ func (m *manager) handle(message any) error {
 	return m.pass()
 }
 
+// asker is who asked, for people.
+func (m *manager) asker() string { return firstOf(m.by, "an operator") }
+
+// withAsker adds who asked, when it was a node, to the data of an event.
+func withAsker(data map[string]any, by string) map[string]any {
+	if by == "" {
+		return data
+	}
+	if data == nil {
+		data = make(map[string]any, 1)
+	}
+	data["by"] = by
+	return data
+}
+
 // command does what an operator asks, then looks at what follows from it before it answers.
 func (m *manager) command(c *msgCommand) {
 	if !c.taken.CompareAndSwap(false, true) {
 		return
 	}
+	m.by = c.by
 	answered := false
 	defer func() {
 		if !answered { // it panicked
@@ -327,7 +345,10 @@ func (m *manager) wish(p picture, rel state.Release, source, token string) error
 		}
 	}
 	return m.sys.editApp(m.spec.Name, func(a *state.App) {
-		a.Wish, a.Source, a.At = rel, source, time.Now().UTC()
+		a.Wish, a.Source, a.At, a.By = rel, source, time.Now().UTC(), ""
+		if source == state.SourceOperator {
+			a.By = m.by
+		}
 		a.Failed, a.Halted = "", ""
 		if token != "" {
 			a.Current = token
@@ -370,10 +391,18 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 	}) {
 		d.Kind, d.Trigger = "scale", firstOf(m.trigger, triggerStart)
 	}
-	if p.app.Failed != "" && m.trigger == "" {
+	switch {
+	case m.trigger != "":
+		d.By = m.by
+	case p.app.Failed != "":
 		d.Trigger = triggerRestore
+	default:
+		d.By = p.app.By
 	}
-	m.trigger = ""
+	if d.By != "" && d.Trigger == state.SourceOperator {
+		d.Trigger = triggerAPI
+	}
+	m.trigger, m.by = "", ""
 	err := m.sys.record(func(tx *state.Tx, say func(api.Event)) (err error) {
 		if d.ID, err = tx.NextDeployment(); err != nil {
 			return err
@@ -386,7 +415,7 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 		say(api.Event{
 			Type: api.EventDeploymentStarted, App: d.App, Deployment: d.ID, Version: d.To,
 			Message: fmt.Sprintf("deployment %s: %s %s to %s", d.ID, d.App, firstOf(d.From, "nothing"), d.To),
-			Data:    map[string]any{"kind": d.Kind, "trigger": d.Trigger, "from": d.From},
+			Data:    withAsker(map[string]any{"kind": d.Kind, "trigger": d.Trigger, "from": d.From}, d.By),
 		})
 		return errors.Join(tx.PutApp(app), tx.PutDeployment(d))
 	})

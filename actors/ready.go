@@ -335,8 +335,13 @@ func (a *instance) passed(otp string) error {
 		if err := tx.PutInstance(rec); err != nil || !first {
 			return err
 		}
+		d, _, err := tx.Deployment(rec.Deployment)
+		if err != nil {
+			return err
+		}
 		err = tx.AddHistory(rec.App, api.HistoryEntry{
 			At: api.Time{Time: now.UTC()}, Version: rec.Version, Hash: rec.Hash, Instance: rec.Name, Kind: rec.Kind, Deployment: rec.Deployment,
+			By: firstOf(d.By, d.Trigger),
 		})
 		if err != nil {
 			return err

@@ -37,7 +37,7 @@ func TestAPI_AnswersAnInstance(t *testing.T) {
 			`#{last_error => <<>>,name => <<"shop-4f9a2c">>,os_pid => 4711,otp_connected => true,ports => #{<<"PORT">> => 4000},retry_at => undefined,state => <<"running">>}`)
 		want(t, e, `maps:get(readiness, I)`, `[#{age_ms => 3,detail => <<>>,name => <<"process">>,state => <<"passed">>}]`)
 		want(t, e, `Rpc(history, [shop])`,
-			`{ok,[#{at => <<"2026-11-20T10:00:00.000Z">>,deployment => <<"d-16">>,hash => <<"abc">>,instance => <<"shop-4f9a2c">>,kind => <<"full">>,version => <<"1.4.0">>}]}`)
+			`{ok,[#{at => <<"2026-11-20T10:00:00.000Z">>,by => <<"current.json">>,deployment => <<"d-16">>,hash => <<"abc">>,instance => <<"shop-4f9a2c">>,kind => <<"full">>,version => <<"1.4.0">>}]}`)
 
 		// What it has done.
 		want(t, e, `{Rpc(ready, []), Call(ready), Rpc(restart, []), Rpc(restart, [shop]), Rpc(restart, [<<"shop/shop-9k2m4x">>]), Rpc(drain, [])}`, "{ok,ok,ok,ok,ok,ok}")
@@ -48,8 +48,9 @@ func TestAPI_AnswersAnInstance(t *testing.T) {
 		until(t, "what was asked for", func() bool { asked = append(asked, r.control.took()...); return len(asked) == 8 })
 		slices.Sort(asked) // drain goes on in the background
 		if got, want := strings.Join(asked, "\n"), strings.Join([]string{
-			`deploy shop ""`, `deploy shop "1.5.0"`, "ready shop/shop-4f9a2c", "ready shop/shop-4f9a2c",
-			"restart shop", "restart shop/shop-4f9a2c", "restart shop/shop-9k2m4x", "stop shop/shop-4f9a2c",
+			`deploy shop "" for shop/shop-4f9a2c`, `deploy shop "1.5.0" for shop/shop-4f9a2c`, "ready shop/shop-4f9a2c", "ready shop/shop-4f9a2c",
+			"restart shop for shop/shop-4f9a2c", "restart shop/shop-4f9a2c for shop/shop-4f9a2c",
+			"restart shop/shop-9k2m4x for shop/shop-4f9a2c", "stop shop/shop-4f9a2c for shop/shop-4f9a2c",
 		}, "\n"); got != want {
 			t.Errorf("asked for\n%s\nwant\n%s", got, want)
 		}

@@ -110,7 +110,7 @@ func (f *fakeControl) edit(change func(*api.Status)) {
 	change(&f.status)
 }
 
-func (f *fakeControl) Deploy(_ context.Context, r api.DeployRequest) (api.Deployment, error) {
+func (f *fakeControl) Deploy(ctx context.Context, r api.DeployRequest) (api.Deployment, error) {
 	switch {
 	case r.App == "panics":
 		panic("on purpose")
@@ -121,19 +121,25 @@ func (f *fakeControl) Deploy(_ context.Context, r api.DeployRequest) (api.Deploy
 	case r.Version == "9.9.9":
 		return api.Deployment{}, &api.Error{Code: api.CodeRefused, Message: "no release 9.9.9", Hint: "publish it"}
 	}
-	f.note("deploy %s %q", r.App, r.Version)
+	f.note("deploy %s %q for %s", r.App, r.Version, asker(ctx))
 	d := api.Deployment{ID: "d-17", App: r.App, From: "1.4.0", To: r.Version, Kind: "full", Trigger: "operator", Outcome: api.DeploymentRunning}
 	f.emit(api.Event{Type: api.EventDeploymentStarted, Level: "info", App: r.App, Deployment: d.ID, Version: r.Version, Message: "deployment d-17 of " + r.App})
 	return d, nil
 }
 
-func (f *fakeControl) Restart(_ context.Context, t api.Target) error {
-	f.note("restart %s", t)
+// asker is who asks, as deployments and events tell it.
+func asker(ctx context.Context) string {
+	c, _ := api.CallerFrom(ctx)
+	return c.Name()
+}
+
+func (f *fakeControl) Restart(ctx context.Context, t api.Target) error {
+	f.note("restart %s for %s", t, asker(ctx))
 	return nil
 }
 
 func (f *fakeControl) Stop(ctx context.Context, t api.Target) error {
-	f.note("stop %s", t)
+	f.note("stop %s for %s", t, asker(ctx))
 	if f.stops != nil {
 		select {
 		case <-f.stops:
@@ -151,7 +157,7 @@ func (f *fakeControl) SaidReady(_ context.Context, t api.Target) error {
 
 func (f *fakeControl) History(_ context.Context, app string) ([]api.HistoryEntry, error) {
 	at := api.Time{Time: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)}
-	return []api.HistoryEntry{{At: at, Version: "1.4.0", Hash: "abc", Instance: app + "-4f9a2c", Kind: "full", Deployment: "d-16"}}, nil
+	return []api.HistoryEntry{{At: at, Version: "1.4.0", Hash: "abc", Instance: app + "-4f9a2c", Kind: "full", Deployment: "d-16", By: "current.json"}}, nil
 }
 
 func (f *fakeControl) LastEvent() uint64 {

@@ -119,7 +119,7 @@ func deploy(ctx context.Context, c *call) (etf.Term, error) {
 	if err := c.may(Deploy, app); err != nil {
 		return nil, err
 	}
-	d, err := c.api.control.Deploy(ctx, api.DeployRequest{App: app, Version: version})
+	d, err := c.api.control.Deploy(c.asking(ctx), api.DeployRequest{App: app, Version: version})
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func restart(ctx context.Context, c *call) (etf.Term, error) {
 }
 
 func (c *call) restart(ctx context.Context, t api.Target) (etf.Term, error) {
-	if err := c.api.control.Restart(ctx, t); err != nil {
+	if err := c.api.control.Restart(c.asking(ctx), t); err != nil {
 		return nil, err
 	}
 	c.note(t)
@@ -163,7 +163,7 @@ func drain(_ context.Context, c *call) (etf.Term, error) {
 	}
 	a := c.api
 	begun := a.soon(func() {
-		if err := a.control.Stop(a.ctx, self); err != nil && a.ctx.Err() == nil {
+		if err := a.control.Stop(c.asking(a.ctx), self); err != nil && a.ctx.Err() == nil {
 			a.c.Log.Error("instance that asked to be drained", "instance", self.Instance, "err", err)
 		}
 	})
@@ -172,6 +172,15 @@ func drain(_ context.Context, c *call) (etf.Term, error) {
 	}
 	c.note(self)
 	return atomOK, nil
+}
+
+// asking is a context that says who asks.
+func (c *call) asking(ctx context.Context) context.Context {
+	who := api.Caller{UID: -1, GID: -1, PID: -1, Via: "erlang", Node: c.peer.String()}
+	if c.instance != "" {
+		who.Target = api.Target{App: c.app, Instance: c.instance}
+	}
+	return api.WithCaller(ctx, who)
 }
 
 // note logs what a node has had done.

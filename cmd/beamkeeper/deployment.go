@@ -39,7 +39,7 @@ func (c *cli) deploymentListCommand() *cobra.Command {
 		t := newTable(c.out)
 		t.row("ID", "APP", "FROM", "TO", "KIND", "BY", "BEGUN", "TOOK", "OUTCOME")
 		for _, d := range ds {
-			t.row(d.ID, d.App, or(d.From, "-"), d.To, d.Kind, d.Trigger, stamp(d.StartedAt), took(d), d.Outcome)
+			t.row(d.ID, d.App, or(d.From, "-"), d.To, d.Kind, or(d.By, d.Trigger), stamp(d.StartedAt), took(d), d.Outcome)
 		}
 		return t.flush()
 	}
@@ -116,9 +116,17 @@ func deploymentLine(d api.Deployment) string {
 	return fmt.Sprintf("%s was %s after %s", s, d.Outcome, took(d))
 }
 
+// asker is who asked for a deployment, and how when that does not say it.
+func asker(d api.Deployment) string {
+	if d.By == "" {
+		return d.Trigger
+	}
+	return d.By + " (" + d.Trigger + ")"
+}
+
 func printDeployment(w io.Writer, d api.Deployment) error {
 	fmt.Fprintln(w, deploymentLine(d))
-	fmt.Fprintf(w, "kind %s, asked for by %s, begun %s\n", d.Kind, d.Trigger, stamp(d.StartedAt))
+	fmt.Fprintf(w, "kind %s, asked for by %s, begun %s\n", d.Kind, asker(d), stamp(d.StartedAt))
 	t := newTable(w)
 	printSteps(t, d.App, d.Steps)
 	for _, i := range d.Instances {

@@ -18,9 +18,9 @@ func (c *cli) historyCommand() *cobra.Command {
 			return printJSON(c.out, entries)
 		}
 		t := newTable(c.out)
-		t.row("AT", "VERSION", "INSTANCE", "KIND", "DEPLOYMENT", "HASH")
+		t.row("AT", "VERSION", "INSTANCE", "KIND", "DEPLOYMENT", "BY", "HASH")
 		for _, e := range entries {
-			t.row(stamp(e.At), e.Version, e.Instance, e.Kind, e.Deployment, or(printable(e.Hash), "-"))
+			t.row(stamp(e.At), e.Version, e.Instance, e.Kind, e.Deployment, or(e.By, "-"), or(printable(e.Hash), "-"))
 		}
 		return t.flush()
 	}

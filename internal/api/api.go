@@ -125,8 +125,9 @@ type Deployment struct {
 	From      string               `json:"from"`
 	To        string               `json:"to"`
 	Hash      string               `json:"hash,omitempty"`
-	Kind      string               `json:"kind"`    // full, hot, scale
-	Trigger   string               `json:"trigger"` // current.json, operator, start, scale
+	Kind      string               `json:"kind"`         // full, hot, scale
+	Trigger   string               `json:"trigger"`      // current.json, operator, api, start, scale, restart, config, restore
+	By        string               `json:"by,omitempty"` // who asked for it by the Erlang API: APP/INSTANCE, or a node
 	Outcome   string               `json:"outcome"`
 	Error     string               `json:"error,omitempty"`
 	LogTail   []string             `json:"log_tail,omitempty"` // of the instance that failed
@@ -214,6 +215,7 @@ type HistoryEntry struct {
 	Instance   string `json:"instance"`
 	Kind       string `json:"kind"`
 	Deployment string `json:"deployment"`
+	By         string `json:"by,omitempty"` // By of the deployment, or else its Trigger
 }
 
 // NodeInfo is one node of the cluster as the daemon sees it.

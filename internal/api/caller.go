@@ -2,7 +2,7 @@ package api
 
 import "context"
 
-// Caller is who asked: the process at the other end of the control socket, as the kernel names it.
+// Caller is who asked: the process at the other end of the control socket, as the kernel names it, or a node of the cluster.
 type Caller struct {
 	UID int `json:"uid"`
 	GID int `json:"gid"`
@@ -10,9 +10,22 @@ type Caller struct {
 	// Groups are the further groups of the process when it connected; nil when the kernel does not tell.
 	Groups []int `json:"groups,omitempty"`
 
-	Via string `json:"via"` // socket, tcp
+	Via string `json:"via"` // socket, tcp, erlang
 	// Addr is the peer's address when Via is tcp. UID, GID and PID are then -1.
 	Addr string `json:"addr,omitempty"`
+	// Node is the node that asked when Via is erlang, and Target the instance that it is, if it is one. UID, GID and PID
+	// are then -1.
+	Node   string `json:"node,omitempty"`
+	Target Target `json:"target,omitzero"`
+}
+
+// Name is what a deployment, the history and events call the caller: APP/INSTANCE or the name of the node. It is empty for
+// all who are not nodes.
+func (c Caller) Name() string {
+	if c.Target.Instance != "" {
+		return c.Target.String()
+	}
+	return c.Node
 }
 
 type callerKey struct{}

@@ -32,6 +32,7 @@ type App struct {
 	Wish    Release   `json:"wish"`             // the version wished; empty: none yet
 	Source  string    `json:"source,omitempty"` // SourceCurrent or SourceOperator: whose word was last
 	At      time.Time `json:"at"`               // when it was said
+	By      string    `json:"by,omitempty"`     // who said it by the Erlang API; empty: nobody
 	Settled Release   `json:"settled"`          // what the last deployment to succeed brought
 
 	// Current is the digest of the current.json last acted on. While it is the bucket's, an operator's wish stands.
