@@ -58,7 +58,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	closed  bool
-	servers []*http.Server
+	servers []*serving
 }
 
 // New returns a server for control. It listens nowhere until Serve.
@@ -89,6 +89,7 @@ func (s *Server) ReadOnly() http.Handler { return s.readOnly }
 
 // Serve answers requests on ln with h until Close, and then returns nil. It closes ln.
 func (s *Server) Serve(ln net.Listener, h http.Handler) error {
+	crowd, traffic := newCrowd(maxConns), &traffic{open: make(map[net.Conn]struct{})}
 	hs := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -97,7 +98,7 @@ func (s *Server) Serve(ln net.Listener, h http.Handler) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ConnContext:       connContext,
-		ConnState:         newCrowd(maxConns).changed,
+		ConnState:         func(c net.Conn, to http.ConnState) { traffic.changed(c, to); crowd.changed(c, to) },
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	s.mu.Lock()
@@ -105,12 +106,17 @@ func (s *Server) Serve(ln net.Listener, h http.Handler) error {
 		s.mu.Unlock()
 		return ln.Close()
 	}
-	s.servers = append(s.servers, hs)
+	ended := make(chan struct{})
+	s.servers = append(s.servers, &serving{http: hs, ln: ln, traffic: traffic, ended: ended})
 	s.mu.Unlock()
-	if err := hs.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	err := hs.Serve(ln)
+	close(ended)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errors.Is(err, http.ErrServerClosed) || s.closed && errors.Is(err, net.ErrClosed) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Close stops listening, ends the streams, and waits for the requests under way until ctx ends, then cuts them off.
@@ -123,15 +129,11 @@ func (s *Server) Close(ctx context.Context) error {
 	servers := s.servers
 	s.servers = nil
 	s.mu.Unlock()
-	var first error
-	for _, hs := range servers {
-		err := hs.Shutdown(ctx)
-		if err != nil {
-			err = hs.Close()
-		}
-		if first == nil {
-			first = err
-		}
+	var ends sync.WaitGroup
+	errs := make([]error, len(servers))
+	for i, one := range servers {
+		ends.Go(func() { errs[i] = one.end(ctx) })
 	}
-	return first
+	ends.Wait()
+	return errors.Join(errs...)
 }
