@@ -116,8 +116,8 @@ func deploymentLine(d api.Deployment) string {
 	return fmt.Sprintf("%s was %s after %s", s, d.Outcome, took(d))
 }
 
-// asker is who asked for a deployment, and how when that does not say it.
-func asker(d api.Deployment) string {
+// askedBy is who asked for a deployment, and how when that does not say it.
+func askedBy(d api.Deployment) string {
 	if d.By == "" {
 		return d.Trigger
 	}
@@ -126,7 +126,7 @@ func asker(d api.Deployment) string {
 
 func printDeployment(w io.Writer, d api.Deployment) error {
 	fmt.Fprintln(w, deploymentLine(d))
-	fmt.Fprintf(w, "kind %s, asked for by %s, begun %s\n", d.Kind, asker(d), stamp(d.StartedAt))
+	fmt.Fprintf(w, "kind %s, asked for by %s, begun %s\n", d.Kind, askedBy(d), stamp(d.StartedAt))
 	t := newTable(w)
 	printSteps(t, d.App, d.Steps)
 	for _, i := range d.Instances {
