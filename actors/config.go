@@ -110,6 +110,8 @@ type Config struct {
 	LogDir   string              // instances log to LogDir/<app>/<instance>-stdout.log and -stderr.log
 	LogSpace func() applog.Space // what must stay free where LogDir is; nil: the default
 
+	JournalDir string // where systemd's journal has its sockets; empty: where it does
+
 	OwnLog       string        // the daemon's own log file, which is rotated too; empty: none
 	OwnLogPolicy applog.Policy // of it
 

@@ -76,7 +76,11 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 	stdout, stderr := s.logFiles(rec.App, rec.Name)
 	at, marks := time.Now(), []applog.Mark{applog.End(stdout), applog.End(stderr)}
 	p, err := s.reg.start(ctx, rec.Name, func() (*process.Process, error) {
-		return process.Start(plan.Command(stdout, stderr))
+		command := plan.Command(stdout, stderr)
+		if spec.LogTarget == targetJournal {
+			s.toJournal(&command, rec)
+		}
+		return process.Start(command)
 	})
 	if err != nil {
 		return started{}, err

@@ -107,6 +107,7 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 	}()
 	s.keeper = s.newKeeper()
 	s.jobs.Go(func() { s.keeper.Run(s.ctx) })
+	s.jobs.Go(func() { s.copyToJournal(s.ctx) })
 	apps := s.roster.all()
 	for i, e := range apps {
 		apps[i] = s.withMesh(e)

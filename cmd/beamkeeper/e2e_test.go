@@ -298,19 +298,6 @@ func (r *rig) follow(args ...string) *follower {
 	return f
 }
 
-// awaitEnd waits until it ends by itself, with a code.
-func (f *follower) awaitEnd(code int) {
-	f.r.t.Helper()
-	select {
-	case <-f.done:
-	case <-time.After(patience):
-		f.r.t.Fatalf("beamkeeper %v does not end", f.cmd.Args[1:])
-	}
-	if got := f.cmd.ProcessState.ExitCode(); got != code {
-		f.r.t.Errorf("beamkeeper %v ended with code %d, want %d", f.cmd.Args[1:], got, code)
-	}
-}
-
 // awaitLine waits for a line with text in it.
 func (f *follower) awaitLine(text string) {
 	f.r.t.Helper()
@@ -398,9 +385,7 @@ func TestEndToEnd_ErlangFromInitToStop(t *testing.T) {
 
 	// Killed and started again, it finds its stale socket and its instances; who follows the events misses none.
 	follower := r.follow("events", "-f", "--json", "-n", "1")
-	logs := r.follow("logs", r.app, "-f")
 	d.end(syscall.SIGKILL, -1)
-	logs.awaitEnd(exitUnreachable)
 	d = r.run()
 	killed := r.await("both instances taken over after a kill", running(2, "0.2.0"))
 	if fmt.Sprint(osPIDs(killed)) != fmt.Sprint(osPIDs(second)) {

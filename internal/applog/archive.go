@@ -22,7 +22,7 @@ type archive struct {
 	path string
 	pos  int64
 	at   time.Time
-	size int64 // compressed
+	size int64 // on the disk, where somebody asked
 	temp bool  // being made: it counts once the file's head is behind its beginning
 }
 
@@ -53,6 +53,13 @@ func parseArchive(name string) (log string, a archive, ok bool) {
 	return rest[:len(rest)-34], a, err1 == nil && err2 == nil && a.pos >= 0
 }
 
+// A folder that is read while an archive gets its name may show it under neither. What is missing is looked for again before
+// it is taken for gone.
+const (
+	missingTries = 5
+	missingWait  = 5 * time.Millisecond
+)
+
 // archivesOf lists the archives of a log file, the oldest first.
 func archivesOf(path string) ([]archive, error) {
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -72,11 +79,7 @@ func archivesOf(path string) ([]archive, error) {
 		if !ok || log != base {
 			continue
 		}
-		info, err := e.Info()
-		if err != nil {
-			continue // gone since
-		}
-		a.path, a.size = filepath.Join(filepath.Dir(path), e.Name()), info.Size()
+		a.path = filepath.Join(filepath.Dir(path), e.Name())
 		list = append(list, a)
 	}
 	sortArchives(list)
@@ -116,11 +119,6 @@ func (a archive) end() (int64, error) {
 		return 0, err
 	}
 	return a.pos + int64(binary.LittleEndian.Uint32(b[:])), nil
-}
-
-// finished leaves out what is still being made.
-func finished(list []archive, h head) []archive {
-	return slices.DeleteFunc(slices.Clone(list), func(a archive) bool { return a.temp && a.pos >= h.pos })
 }
 
 // settle corrects the head of a file that somebody has emptied or replaced since its last rotation: what is in it now goes on

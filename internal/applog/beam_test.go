@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +52,58 @@ func TestCrashSlogan_BEAM(t *testing.T) {
 					if !ok {
 						t.Errorf("CrashSlogan = %q, want one of %q; output:\n%s", got, tt.want, out)
 					}
+				}
+			})
+		}
+	}
+}
+
+// A BEAM that writes its crash dump is there until it is done, whatever signal comes, with heart or without; and what it
+// may take of the disk is kept to.
+func TestDump_BEAM(t *testing.T) {
+	t.Parallel()
+	for _, otp := range nodetest.Want(t, "25", "27", "29") {
+		for name, args := range map[string][]string{"plain": nil, "heart": {"-heart"}, "bounded": nil} {
+			t.Run(otp.Release+" "+name, func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				dump := filepath.Join(dir, "run.dump")
+				cmd := exec.Command(filepath.Join(otp.Bin, "erl"), append(args, "-noshell", "-noinput", "+P", "100000", "-eval",
+					`[spawn(fun() -> receive x -> ok end end) || _ <- lists:seq(1, 50000)], erlang:halt("on purpose").`)...)
+				cmd.Dir = dir
+				cmd.Env = otp.Env("HOME="+dir, "ERL_CRASH_DUMP="+dump, "ERL_CRASH_DUMP_SECONDS=30")
+				if name == "bounded" {
+					cmd.Env = append(cmd.Env, "ERL_CRASH_DUMP_BYTES=1000000")
+				}
+				began := time.Now()
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				ended := make(chan error, 1)
+				go func() { ended <- cmd.Wait() }()
+				t.Cleanup(func() { _ = cmd.Process.Kill() })
+				deadline := time.After(60 * time.Second)
+				for seen := false; len(ended) == 0; {
+					select {
+					case <-deadline:
+						t.Fatal("it does not end")
+					default:
+					}
+					if !seen && WritingDump(cmd.Process.Pid, dump) {
+						seen = true
+						if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+							t.Error(err)
+						}
+						defer func() { t.Logf("it was seen at its dump") }()
+					}
+					time.Sleep(time.Millisecond)
+				}
+				d, ok, err := CollectDump(dump, dir, "shop-abc123", began, false)
+				if err != nil || !ok || d.Slogan != "on purpose" {
+					t.Fatalf("CollectDump = %+v, %v, %v", d, ok, err)
+				}
+				if d.Whole != (name != "bounded") || name == "bounded" && d.Bytes > 2_000_000 {
+					t.Errorf("the dump has %d bytes, whole: %v", d.Bytes, d.Whole)
 				}
 			})
 		}

@@ -18,8 +18,9 @@ type reader struct {
 	f       *os.File // the live file; nil: not open, or there is none
 	settled head     // stands for the head of a file that has none, and whose archives say where it goes on
 
-	part    io.ReadCloser // the archive that holds pos
-	partEnd time.Time     // of the archive: when it was rotated
+	part      io.ReadCloser // the archive that holds pos
+	partStart int64         // of the archive, in the stream
+	partEnd   int64
 }
 
 func (r *reader) close() {
@@ -94,7 +95,8 @@ func (r *reader) Read(b []byte) (int, error) {
 			case err == nil:
 				continue
 			}
-			r.closePart() // its end; or what is left of it cannot be read, and is skipped
+			r.closePart()
+			r.pos = max(r.pos, r.partEnd) // what cannot be read is skipped
 		}
 		if err := r.open(); err != nil {
 			return 0, err
@@ -114,8 +116,15 @@ func (r *reader) Read(b []byte) (int, error) {
 			if err != nil {
 				return 0, err
 			}
-			if !more {
-				r.pos = h.pos // removed, by a budget or by somebody
+			if more {
+				continue
+			}
+			now, err := r.head()
+			if err != nil {
+				return 0, err
+			}
+			if now == h {
+				r.pos = h.pos // what is before it was removed, by a budget or by somebody
 			}
 			continue
 		}
@@ -150,38 +159,47 @@ func (r *reader) openPart(end int64) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		found := false
-		for i, a := range list {
-			if a.pos >= end {
-				break
-			}
-			if i+1 < len(list) && list[i+1].pos <= r.pos {
-				continue // the next one begins no later
-			}
-			e, err := a.end()
-			if err != nil || e <= r.pos {
-				found = found || err != nil && errors.Is(err, os.ErrNotExist)
-				continue
-			}
-			part, err := openArchive(a.path)
-			if err != nil {
-				found = found || errors.Is(err, os.ErrNotExist)
-				continue
-			}
-			if skip := r.pos - a.pos; skip > 0 {
-				if _, err := io.CopyN(io.Discard, part, skip); err != nil {
-					part.Close()
-					continue
-				}
-			}
-			r.pos, r.part, r.partEnd = max(r.pos, a.pos), part, a.at
+		opened, whole := r.openOne(list, end)
+		if opened && !whole && try < missingTries {
+			r.closePart()
+			opened = false
+		}
+		if opened {
+			r.pos = max(r.pos, r.partStart)
 			return true, nil
 		}
-		if !found || try == 3 {
+		if try == missingTries {
 			return false, nil
 		}
-		// It has got its name, or was removed, since it was listed.
+		time.Sleep(missingWait)
 	}
+}
+
+// openOne opens the first archive of the list that has something at or behind r.pos; whole says that nothing is missing before
+// it. Those that are damaged are left out.
+func (r *reader) openOne(list []archive, end int64) (opened, whole bool) {
+	for _, a := range list {
+		if a.pos >= end {
+			return false, false
+		}
+		e, err := a.end()
+		if err != nil || e <= r.pos {
+			continue
+		}
+		part, err := openArchive(a.path)
+		if err != nil {
+			continue
+		}
+		if skip := r.pos - a.pos; skip > 0 {
+			if _, err := io.CopyN(io.Discard, part, skip); err != nil {
+				part.Close()
+				continue
+			}
+		}
+		r.part, r.partStart, r.partEnd = part, a.pos, e
+		return true, a.pos <= r.pos
+	}
+	return false, false
 }
 
 // archiveReader closes the file behind a gzip reader.

@@ -142,6 +142,30 @@ func checkNumbers(t *testing.T, what string, lines []string) {
 	}
 }
 
+// searchAllTheWhile reads everything again and again, and says what was wrong: each time the numbers must be whole up to some
+// last one.
+func searchAllTheWhile(ctx context.Context, path string) (wrong string) {
+	for ctx.Err() == nil && wrong == "" {
+		next, last := 0, 0
+		err := Search(ctx, Query{Files: []File{{Path: path}}}, func(l Line) bool {
+			number, _, _ := strings.Cut(l.Text, " ")
+			if last != 0 && wrong == "" {
+				wrong = fmt.Sprintf("line %d is not %.60q's", last, l.Text)
+			}
+			if number != strconv.Itoa(next) {
+				last = next // the unfinished one, which must be the last
+			}
+			next++
+			return true
+		})
+		if err != nil {
+			return err.Error()
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return wrong
+}
+
 func fileSystems(t *testing.T) map[string]string {
 	m := map[string]string{"here": t.TempDir()}
 	if dir, err := os.MkdirTemp("/dev/shm", "applog"); err == nil {
@@ -250,6 +274,9 @@ func TestRotation_Killed(t *testing.T) {
 				})
 			}()
 
+			searching := make(chan string, 1)
+			go func() { searching <- searchAllTheWhile(ctx, path) }()
+
 			for _, step := range steps {
 				env := []string{"APPLOG_TEST_PATH=" + path, "APPLOG_TEST_STEP=" + step}
 				if strings.HasSuffix(kind, "hole") {
@@ -285,6 +312,9 @@ func TestRotation_Killed(t *testing.T) {
 				time.Sleep(5 * time.Millisecond)
 			}
 			cancel()
+			if wrong := <-searching; wrong != "" {
+				t.Errorf("a search meanwhile: %s", wrong)
+			}
 			if err := <-reading; err != nil {
 				t.Fatal(err)
 			}

@@ -150,27 +150,38 @@ type span struct {
 
 // spans lists what there is of a file, the oldest first.
 func spans(path string) ([]span, error) {
+	for try := 0; ; try++ {
+		list, whole, err := listSpans(path)
+		if err != nil || whole || try == missingTries {
+			return list, err
+		}
+		time.Sleep(missingWait)
+	}
+}
+
+// listSpans looks once; whole says that nothing is missing between the spans.
+func listSpans(path string) (out []span, whole bool, err error) {
 	r := &reader{path: path}
 	defer r.close()
 	if err := r.open(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var live *span
 	if r.f != nil {
 		for {
 			h, err := r.head()
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			st, err := r.f.Stat()
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			if !st.Mode().IsRegular() {
-				return nil, errors.New("applog: " + path + " is no regular file")
+				return nil, false, errors.New("applog: " + path + " is no regular file")
 			}
 			if again, err := r.head(); err != nil {
-				return nil, err
+				return nil, false, err
 			} else if again == h {
 				live = &span{start: h.pos, end: h.pos + max(st.Size()-h.at, 0), upper: st.ModTime(), live: true}
 				break
@@ -179,9 +190,8 @@ func spans(path string) ([]span, error) {
 	}
 	list, err := archivesOf(path)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var out []span
 	// A rotation leaves the last lines in the file, so that a span may begin with lines from before the rotation it follows.
 	var lower, rotated time.Time
 	for _, a := range list {
@@ -190,7 +200,7 @@ func spans(path string) ([]span, error) {
 		}
 		end, err := a.end()
 		if err != nil {
-			continue // gone, or damaged
+			continue // it has another name by now, or is damaged
 		}
 		if n := len(out); n > 0 && out[n-1].end > a.pos {
 			continue // there twice
@@ -207,7 +217,12 @@ func spans(path string) ([]span, error) {
 		live.lower = lower
 		out = append(out, *live)
 	}
-	return out, nil
+	for i := range out {
+		if i > 0 && out[i-1].end != out[i].start {
+			return out, false, nil
+		}
+	}
+	return out, true, nil
 }
 
 // present gives what is there of one file, and returns where it ends.
@@ -386,7 +401,7 @@ type readChunk struct {
 }
 
 // readChunks gives whole lines between two places of a file's stream. The reading and unpacking goes on while give works.
-// It returns errStopped when give does not want more.
+// It returns errStopped when give does not want more, or ctx has ended.
 func readChunks(ctx context.Context, path string, start, end int64, give func(b []byte, pos int64) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -463,6 +478,9 @@ func readChunks(ctx context.Context, path string, start, end int64, give func(b 
 		}
 	}
 	wg.Wait()
+	if failed == nil && ctx.Err() != nil {
+		return errStopped // what comes after it must not be given: there would be a gap before it
+	}
 	return failed
 }
 

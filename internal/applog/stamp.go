@@ -167,12 +167,15 @@ func (s *stamper) countNights(path string, of span) error {
 	if !of.lower.IsZero() && of.upper.Sub(of.lower) < 23*time.Hour {
 		return nil
 	}
-	nights, first, last := 0, true, int64(-1)
+	nights, first, looked, last := 0, true, 0, int64(-1)
 	err := readChunks(context.Background(), path, of.start, of.end, func(b []byte, _ int64) bool {
 		for rest := b; len(rest) > 0; {
 			var line []byte
 			line, rest, _ = bytes.Cut(rest, []byte("\n"))
 			at, _, ok := s.peek(line)
+			if looked++; first && looked > 1000 {
+				return false // nor have they times at all
+			}
 			if !ok {
 				continue
 			}

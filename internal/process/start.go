@@ -24,6 +24,9 @@ import (
 // The error says what was missing: the program, its interpreter, the directory, the user. Nothing is left behind
 // then, except log files.
 func Start(c Command) (*Process, error) {
+	for _, f := range c.Output {
+		defer f.Close() // nil: says so, and that is all
+	}
 	instance := lookupEnv(c.Env, EnvInstance)
 	if instance == "" {
 		return nil, fmt.Errorf("process: start %s: the environment has no %s", c.Path, EnvInstance)
@@ -140,7 +143,11 @@ func openFiles(c Command) ([]*os.File, error) {
 		return nil, err
 	}
 	files := []*os.File{null}
-	for _, path := range []string{c.Stdout, c.Stderr} {
+	for i, path := range []string{c.Stdout, c.Stderr} {
+		if c.Output[i] != nil {
+			files = append(files, c.Output[i])
+			continue
+		}
 		f, err := openLog(path)
 		if err != nil {
 			return files, err
