@@ -24,6 +24,19 @@ func (s *System) Behind(context.Context) (map[string][]string, error) {
 	return behind, asAPI(err)
 }
 
+// Instances lists, by app, the instances that there are.
+func (s *System) Instances(context.Context) (map[string][]string, error) {
+	names := make(map[string][]string)
+	err := s.cfg.State.View(func(tx *state.Tx) error {
+		list, err := tx.Instances("")
+		for _, rec := range list {
+			names[rec.App] = append(names[rec.App], rec.Name)
+		}
+		return err
+	})
+	return names, asAPI(err)
+}
+
 // Leftovers lists the apps that the roster does not have and whose instances still have records: a configuration without
 // them was there when the daemon started. ApplyOptions.Remove is for them.
 func (s *System) Leftovers(context.Context) ([]string, error) {

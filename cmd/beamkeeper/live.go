@@ -30,6 +30,7 @@ const brokenLasts = time.Second
 type inForce struct {
 	cfg     *config.Config
 	cookies cookies
+	older   map[string]node.Cookie // by instance: the cookie that it was started with, if that is another one by now
 }
 
 // live is the configuration while the daemon runs: what is in force, what the file says, and what of that waits.
@@ -58,6 +59,8 @@ type liveTree interface {
 	Apply(ctx context.Context, specs []actors.AppSpec, o actors.ApplyOptions) error
 	Behind(ctx context.Context) (map[string][]string, error)
 	Leftovers(ctx context.Context) ([]string, error)
+	Outdated(instance string) bool
+	Instances(ctx context.Context) (map[string][]string, error)
 	Emit(e api.Event)
 }
 
@@ -76,8 +79,15 @@ func newLive(cfg *config.Config, c cookies, log *slog.Logger) *live {
 // config is what is in force.
 func (l *live) config() *config.Config { return l.now.Load().cfg }
 
-// cookieOf gives the cookie of a peer.
-func (l *live) cookieOf(peer node.Name) node.Cookie { return l.now.Load().cookies.of(peer) }
+// cookieOf gives the cookie of a peer. An instance that was not started again since its app's cookie changed has the older
+// one; a daemon that was started meanwhile does not know that.
+func (l *live) cookieOf(peer node.Name) node.Cookie {
+	now := l.now.Load()
+	if c, ok := now.older[peer.Alive]; ok && l.tree.Outdated(peer.Alive) {
+		return c
+	}
+	return now.cookies.of(peer)
+}
 
 // read reads the file. The sum is that of what was read, also when it is no configuration.
 func (l *live) read() (cfg *config.Config, sum string, err error) {

@@ -95,7 +95,9 @@ func (l *live) apply(ctx context.Context, r api.ConfigApplyRequest, who string) 
 	defer l.applying.Unlock()
 	done := api.ConfigApplied{File: l.file, Applied: []api.ConfigChange{}, Pending: []api.ConfigChange{}, Removals: []string{}, Removing: []string{}, Restarting: []string{}}
 	cfg, sum, err := l.read()
-	l.note(cfg, sum, err)
+	if l.file != "" {
+		l.note(cfg, sum, err)
+	}
 	if err != nil {
 		return done, notApplied(err)
 	}
@@ -138,7 +140,11 @@ func (l *live) apply(ctx context.Context, r api.ConfigApplyRequest, who string) 
 		return done, notApplied(err)
 	}
 	changes := config.Diff(before.cfg, next)
-	l.now.Store(&inForce{cfg: next, cookies: c}) // first: instances that start with it must be let in
+	older, err := l.olderCookies(ctx, before, c)
+	if err != nil {
+		return done, err
+	}
+	l.now.Store(&inForce{cfg: next, cookies: c, older: older}) // first: instances that start with it must be let in
 	err = l.tree.Apply(ctx, appSpecs(next, c), actors.ApplyOptions{Restart: !r.NoRestart, Remove: leftovers})
 	if err != nil {
 		l.now.Store(before)
@@ -171,6 +177,32 @@ func (l *live) apply(ctx context.Context, r api.ConfigApplyRequest, who string) 
 		return done, &api.Error{Code: api.CodeFailed, Message: "the configuration is in force, but for this: " + err.Error(), Err: err}
 	}
 	return done, nil
+}
+
+// olderCookies gives the cookies of the instances that were started with another one than their app has in c.
+func (l *live) olderCookies(ctx context.Context, before *inForce, c cookies) (map[string]node.Cookie, error) {
+	older := make(map[string]node.Cookie)
+	for instance, cookie := range before.older {
+		if l.tree.Outdated(instance) {
+			older[instance] = cookie
+		}
+	}
+	running, err := l.tree.Instances(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for app, names := range running {
+		was, known := before.cookies.apps[app]
+		if !known || was == c.apps[app] {
+			continue
+		}
+		for _, name := range names {
+			if _, there := older[name]; !there {
+				older[name] = was
+			}
+		}
+	}
+	return older, nil
 }
 
 // notApplied tells people that nothing has changed.

@@ -40,6 +40,11 @@ func (d *daemon) take(cfg *config.Config) error {
 		err = d.erl.SetGrants(grants)
 	}
 	d.flags.set(cfg)
+	for _, p := range d.node.Peers() {
+		if !allowed(cfg, d.node.Name(), p.Name) && !d.tree.Knows(p.Name) {
+			d.node.Disconnect(p.Name) // it may not connect any more
+		}
+	}
 	return errors.Join(err, setSocket(cfg.Control))
 }
 
