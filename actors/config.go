@@ -112,8 +112,8 @@ type Config struct {
 
 	JournalDir string // where systemd's journal has its sockets; empty: where it does
 
-	OwnLog       string        // the daemon's own log file, which is rotated too; empty: none
-	OwnLogPolicy applog.Policy // of it
+	OwnLog       string               // the daemon's own log file, which is rotated too; empty: none
+	OwnLogPolicy func() applog.Policy // of it; nil: the default
 
 	BaseEnv  []string // the daemon's environment, of which instances get an allow-list
 	OmitPath []string // folders that are taken out of the instances' PATH

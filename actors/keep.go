@@ -17,7 +17,10 @@ func (s *System) newKeeper() *applog.Keeper {
 		Dir: s.cfg.LogDir, Own: s.cfg.OwnLog, Space: s.cfg.LogSpace, Log: s.log,
 		Policy: func(app string) (applog.Policy, bool) {
 			if app == "" {
-				return s.cfg.OwnLogPolicy, true
+				if s.cfg.OwnLogPolicy == nil {
+					return applog.Policy{}, true
+				}
+				return s.cfg.OwnLogPolicy(), true
 			}
 			spec, ok := s.spec(app)
 			return spec.Logs, ok

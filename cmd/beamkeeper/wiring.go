@@ -54,13 +54,14 @@ type daemon struct {
 	live  *live // the configuration as it is now; cfg is as it was at the start
 	flags *flags
 
+	end     context.CancelCauseFunc // ends the daemon; context.Canceled is a usual end
 	serving sync.WaitGroup
 }
 
 // startDaemon wires the parts together and starts them. What was started is taken down again when a later one fails.
 // fail is called when a part dies while the daemon runs.
 func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, getenv func(string) string, fail context.CancelCauseFunc) (_ *daemon, err error) {
-	d := &daemon{cfg: cfg, service: openService(ctx, log.With("part", "service"))}
+	d := &daemon{cfg: cfg, end: fail, service: openService(ctx, log.With("part", "service"))}
 	defer func() {
 		if err != nil {
 			_ = d.stop(false) // the first error is the one to tell
@@ -97,7 +98,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	}
 	d.tree, err = actors.Start(ctx, actors.Config{
 		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Source: source,
-		LogDir: cfg.MonitoredAppLogPath, LogSpace: func() applog.Space { return logSpace(d.live.config()) }, OwnLog: ownLog(cfg), OwnLogPolicy: ownLogPolicy(cfg),
+		LogDir: cfg.MonitoredAppLogPath, LogSpace: func() applog.Space { return logSpace(d.live.config()) }, OwnLog: ownLog(cfg), OwnLogPolicy: func() applog.Policy { return ownLogPolicy(d.live.config()) },
 		BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
 		Ergo: d.ergo, Encryption: d.tls.instances, Problems: d.problems, Confinement: confinement{d.service.placer},
 		Version: version, Log: log.With("part", "actors"),

@@ -50,7 +50,7 @@ func writeNumbers(out io.Writer) {
 	}
 }
 
-const testPart = 512 << 10
+const testPart = 128 << 10
 
 // rotateUntilKilled rotates whenever there is enough, and kills itself at the chosen step of the second rotation.
 func rotateUntilKilled() {
@@ -161,7 +161,7 @@ func searchAllTheWhile(ctx context.Context, path string) (wrong string) {
 		if err != nil {
 			return err.Error()
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
 	return wrong
 }
