@@ -21,7 +21,7 @@ type Process struct {
 	encoded []byte // the pid
 	recv    Receiver
 	done    chan struct{}
-	shield  atomic.Bool
+	shield  atomic.Pointer[func(from etf.Pid) bool] // whose exit signals get through; nil: everybody's
 
 	mu       sync.Mutex
 	over     bool

@@ -43,4 +43,7 @@ func (p *Process) Info() ProcessInfo {
 func (n *Node) Processes() []*Process { return n.procs.all() }
 
 // Shield makes the process deaf to exit/2 of others, kill included; a refusal is logged. Links still bring exit signals.
-func (p *Process) Shield() { p.shield.Store(true) }
+func (p *Process) Shield() { p.ShieldUnless(func(etf.Pid) bool { return false }) }
+
+// ShieldUnless is Shield that lets the exit signals of some through. may is called by any goroutine.
+func (p *Process) ShieldUnless(may func(from etf.Pid) bool) { p.shield.Store(&may) }

@@ -83,7 +83,7 @@ func deliverDirect(p *Process, s Signal) { p.recv.Receive(p, s) }
 
 // exitSignal delivers an exit signal that did not come through a link.
 func (p *Process) exitSignal(deliver func(*Process, Signal), x Exit) {
-	if p.shield.Load() {
+	if may := p.shield.Load(); may != nil && !(*may)(x.From) {
 		p.node.warnings.log(p.node.config.Log, slog.LevelWarn, "exit signal refused", "from", etf.Format(x.From), "to", etf.Format(p.pid), "names", p.Info().Names)
 		return
 	}

@@ -55,10 +55,19 @@ func (s *System) newProcess(pid gen.PID, managed bool) (*process, error) {
 	}
 	p.proc = proc
 	if s.shield {
-		proc.Shield()
+		proc.ShieldUnless(s.ends)
 	}
 	s.procs[pid.ID] = p
 	return p, nil
+}
+
+// ends tells whether a process may end actors.
+func (s *System) ends(from etf.Pid) bool {
+	if s.mayEnd == nil {
+		return false
+	}
+	peer, err := node.ParseName(string(from.Node))
+	return err == nil && s.mayEnd(peer)
 }
 
 // processOf is the process of an actor of this node, made if there is none yet. nil: no such actor.

@@ -35,6 +35,8 @@ type Options struct {
 	// Shield keeps actors that do not embed Actor from what peers send: messages and exit signals for them are dropped,
 	// calls and system messages go to the function of HandleRequests. Without it they are as open as Erlang processes.
 	Shield bool
+	// MayEnd tells whose exit signals get through Shield. It is called by any goroutine. Nil: nobody's.
+	MayEnd func(peer node.Name) bool
 }
 
 // System is a running Ergo node.
@@ -53,6 +55,7 @@ type System struct {
 	cancel    context.CancelFunc
 	leave     func() // ends the subscription to node events
 	shield    bool
+	mayEnd    func(peer node.Name) bool // may be nil
 	requests  atomic.Pointer[func(Request)]
 
 	stop    sync.Once
@@ -82,7 +85,7 @@ func Start(ctx context.Context, o Options) (*System, error) {
 	}
 	s := &System{
 		log: o.Logger, node: o.Node, name: gen.Atom(o.Name), localPeer: gen.Atom("local:" + o.Name),
-		leave: func() {}, done: make(chan struct{}), shield: o.Shield,
+		leave: func() {}, done: make(chan struct{}), shield: o.Shield, mayEnd: o.MayEnd,
 		procs: make(map[uint64]*process), conns: make(map[gen.Atom]*connection),
 		meetings: make(map[int]rendezvous), dialing: make(map[node.Name]bool),
 	}

@@ -2,6 +2,7 @@ package observer
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -201,10 +202,8 @@ func (b *Observer) handleErlang() {
 		y, m, d := time.Now().Date()
 		return etf.Tuple{y, int(m), d}, nil
 	})
-	for fun, arity := range map[etf.Atom]int{"exit": 2, "halt": 0, "trace": 3, "trace_pattern": 3, "system_flag": 2, "disconnect_node": 1} {
-		b.handle("erlang", fun, arity, func([]etf.Term) (etf.Term, error) {
-			return nil, refused(string("erlang:" + fun + " is not for peers; this is a node of beamkeeper"))
-		})
+	for fun, arity := range map[etf.Atom]int{"exit": 2, "trace": 3, "trace_pattern": 3, "system_flag": 2, "disconnect_node": 1, "set_cookie": 2} {
+		b.node.HandleFunc("erlang", fun, arity, b.refuse)
 	}
 	b.node.HandleFunc("erlang", "nodes", 1, func(_ context.Context, _ node.CallInfo, args []etf.Term) (etf.Term, error) { return b.nodes(args[0]) })
 
@@ -257,11 +256,15 @@ func (b *Observer) handleErlang() {
 	b.handle("init", "get_status", 0, constant(etf.Tuple{etf.Atom("started"), etf.Atom("started")}))
 	b.handle("init", "get_arguments", 0, constant(etf.List{}))
 	b.handle("gen_event", "which_handlers", 1, constant(etf.List{}))
-	for fun, arities := range map[etf.Atom][]int{"stop": {0, 1}, "restart": {0}, "reboot": {0}} {
-		for _, arity := range arities {
-			b.node.HandleFunc("init", fun, arity, b.stop)
-		}
+	for arity := range 3 {
+		b.node.HandleFunc("erlang", "halt", arity, b.stop)
 	}
+	for arity := range 2 {
+		b.node.HandleFunc("init", "stop", arity, b.stop)
+		b.node.HandleFunc("init", "restart", arity, b.refuse)
+	}
+	b.node.HandleFunc("init", "reboot", 0, b.refuse)
+	b.node.HandleFunc("net_kernel", "stop", 0, b.refuse)
 }
 
 // modules are those with functions that are answered.
@@ -280,14 +283,19 @@ func (b *Observer) hasModule(mod etf.Atom) bool {
 }
 
 // stop is init:stop and its like.
-func (b *Observer) stop(_ context.Context, info node.CallInfo, _ []etf.Term) (etf.Term, error) {
-	if b.opts.Stop == nil || info.Function != "stop" {
-		b.log.Warn("init function refused", "function", string(info.Function), "peer", info.Peer.String())
-		return nil, refused("init:" + string(info.Function) + " is refused; stop the daemon with its service manager")
+func (b *Observer) stop(ctx context.Context, info node.CallInfo, args []etf.Term) (etf.Term, error) {
+	if b.opts.Stop == nil || !b.opts.Stop(info.Peer) {
+		return b.refuse(ctx, info, args)
 	}
 	b.log.Warn("stopped by a peer", "peer", info.Peer.String())
-	b.opts.Stop(info.Peer)
 	return etf.Atom("ok"), nil
+}
+
+// refuse answers what policy forbids.
+func (b *Observer) refuse(_ context.Context, info node.CallInfo, args []etf.Term) (etf.Term, error) {
+	name := fmt.Sprintf("%s:%s/%d", info.Module, info.Function, len(args))
+	b.log.Warn("function refused", "function", name, "peer", info.Peer.String())
+	return nil, refused(name + " is not for " + info.Peer.String() + "; this is a node of beamkeeper")
 }
 
 func (b *Observer) memoryOf(args []etf.Term) (etf.Term, error) {

@@ -34,8 +34,8 @@ type Options struct {
 	Private func(peer node.Name) bool
 	// Shell runs a line of erl -remsh. Nil: there is no shell.
 	Shell Shell
-	// Stop is called for init:stop of a peer. Nil: it is refused.
-	Stop func(peer node.Name)
+	// Stop is called for init:stop and erlang:halt of a peer. False, or nil: it is refused.
+	Stop func(peer node.Name) bool
 }
 
 // Listener is a listening socket.

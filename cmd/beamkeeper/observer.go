@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +27,7 @@ import (
 
 // startActorSystem starts what the actors run on, and has the node show it to Observer and its friends.
 func (d *daemon) startActorSystem(ctx context.Context, log *slog.Logger) (err error) {
-	d.ergo, err = bridge.Start(ctx, bridge.Options{Node: d.node, Shield: true, Logger: log.With("part", "actors"), LogLevel: slog.LevelWarn})
+	d.ergo, err = bridge.Start(ctx, bridge.Options{Node: d.node, Shield: true, Logger: log.With("part", "actors"), LogLevel: slog.LevelWarn, MayEnd: d.mayStop})
 	if err != nil {
 		return err
 	}
@@ -36,8 +37,24 @@ func (d *daemon) startActorSystem(ctx context.Context, log *slog.Logger) (err er
 		Tables:    stateTables(d.state),
 		Listeners: func() []observer.Listener { return controlListeners(d.cfg) },
 		Shell:     remoteShell{config: d.live.config},
+		Stop: func(peer node.Name) bool {
+			if !d.mayStop(peer) {
+				return false
+			}
+			time.AfterFunc(stopAfter, func() { d.end(context.Canceled) })
+			return true
+		},
 	})
 	return nil
+}
+
+// stopAfter is how long the answer to init:stop has to get to whoever said it.
+const stopAfter = 200 * time.Millisecond
+
+// mayStop tells whether node.remote_stop lets a peer end the daemon and its actors.
+func (d *daemon) mayStop(peer node.Name) bool {
+	cfg := d.live.config()
+	return cfg.Node.RemoteStop == "stop" && grantOf(cfg, peer) >= erlapi.Admin && !isInstance(cfg, d.node.Name(), peer)
 }
 
 // controlListeners are the sockets of the control API.
@@ -149,10 +166,10 @@ func (remoteShell) Banner() string {
 	return "Beamkeeper " + version + ". A command shell: help lists the verbs, exit leaves, Tab completes."
 }
 
-// right is the highest one that node.grant gives to a peer.
-func (s remoteShell) right(peer node.Name) erlapi.Right {
+// grantOf is the highest right that node.grant gives to a peer.
+func grantOf(cfg *config.Config, peer node.Name) erlapi.Right {
 	best := erlapi.None
-	for _, g := range s.config().Node.Grant {
+	for _, g := range cfg.Node.Grant {
 		if ok, err := path.Match(g.Nodes, peer.String()); err != nil || !ok {
 			continue
 		}
@@ -189,7 +206,7 @@ func (s remoteShell) Run(ctx context.Context, peer node.Name, line string, out i
 	}
 	c, root := s.cli(out)
 	right, known := verbRights[words[0]]
-	if known && s.right(peer) < right {
+	if known && grantOf(s.config(), peer) < right {
 		c.report(api.Errorf(api.CodeDenied, "%s takes the right %q, which node.grant does not give to %s", words[0], right.String(), peer))
 		return nil
 	}

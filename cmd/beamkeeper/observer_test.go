@@ -46,6 +46,10 @@ func TestEndToEnd_Observer(t *testing.T) {
 		{status, _, {module, gen_server}, _} = sys:get_status(M), M =:= rpc:call(K, erlang, whereis, ['manager:`+r.app+`'])`)
 	want("refused", `case rpc:call(K, init, stop, []) of {badrpc, {'EXIT', {{not_allowed, _}, _}}} -> refused; X -> X end`)
 
+	if log := d.readLog(); !strings.Contains(log, `"function":"init:stop/0"`) {
+		t.Errorf("the refusal is not in the log:\n%s", log)
+	}
+
 	// The shell: verbs that look work, those that change something take a grant.
 	got := e.Eval(`(fun(K) -> Boss = self(), spawn(fun() ->
 		process_flag(trap_exit, true), group_leader(self(), self()),
@@ -65,4 +69,45 @@ func TestEndToEnd_Observer(t *testing.T) {
 		t.Errorf("an instance that asks for a shell gets %s", got)
 	}
 	d.end(syscall.SIGTERM, 0)
+}
+
+// With node.remote_stop: stop a node with the right admin ends actors, which are started again, and the daemon, whose
+// instances run on. An instance does not.
+func TestEndToEnd_RemoteStop(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "erlang")
+	r.edit(`allow: ["observer@*"]`, "allow: [\"observer@*\"]\n  remote_stop: stop\n  grant: [{nodes: 'observer@*', rights: admin}, {nodes: '"+r.app+"-*@*', rights: admin}]")
+	d := r.run()
+	r.must("publish", r.app, sampletest.Build(t, "erlang", "0.1.0"))
+	before := r.await("two instances", running(2, "0.1.0"))
+	cookie, err := os.ReadFile(filepath.Join(r.dir, "var", "cookie"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.must("rpc", r.app, "rpc:call('"+r.node+"', init, stop, [])"); !strings.Contains(got, "not_allowed") {
+		t.Errorf("an instance that says init:stop gets %s", got)
+	}
+	_, host, _ := strings.Cut(r.node, "@")
+	e := nodetest.StartErl(t, nodetest.WantAny(t), "observer@"+host, strings.TrimSpace(string(cookie)), r.epmdPort(), "-hidden")
+	if got := e.Eval(`(fun(K, Who) -> M = rpc:call(K, erlang, whereis, [Who]), R = monitor(process, M), exit(M, kill),
+		killed = receive {'DOWN', R, _, _, Why} -> Why after 20000 -> timeout end,
+		(fun Again(0) -> timeout; Again(N) -> case rpc:call(K, erlang, whereis, [Who]) of
+			P when is_pid(P), P =/= M -> another; _ -> timer:sleep(50), Again(N - 1) end end)(400) end)('` + r.node + `', 'manager:` + r.app + `').`); got != "another" {
+		t.Errorf("after a kill there is %s", got)
+	}
+	if got := e.Eval(`rpc:call('` + r.node + `', init, stop, []).`); got != "ok" {
+		t.Errorf("init:stop gives %s", got)
+	}
+	<-d.done
+	if got := d.cmd.ProcessState.ExitCode(); got != exitOK {
+		t.Errorf("after init:stop the daemon ended with code %d", got)
+	}
+	d = r.run("--with-instances")
+	after := r.await("the same instances", running(2, "0.1.0"))
+	for i := range after.Instances {
+		if after.Instances[i].OSPID != before.Instances[i].OSPID {
+			t.Errorf("%s did not run on", before.Instances[i].Name)
+		}
+	}
+	d.end(syscall.SIGTERM, exitOK)
 }

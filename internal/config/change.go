@@ -44,6 +44,7 @@ var classes = map[string]Class{
 	"node.listen":                ClassDaemonRestart,
 	"node.allow":                 ClassImmediate,
 	"node.grant":                 ClassImmediate,
+	"node.remote_stop":           ClassImmediate,
 	"node.epmd":                  ClassDaemonRestart,
 	"node.start_epmd":            ClassDaemonRestart,
 	"node.net_ticktime_ms":       ClassDaemonRestart,

@@ -81,6 +81,7 @@ type Node struct {
 	Listen          string        `yaml:"listen" default:"127.0.0.1:0" doc:"Address the distribution listens on, HOST:PORT; port 0 takes a free one. none: only the daemon makes connections."`
 	Allow           []string      `yaml:"allow" default:"[observer@*]" doc:"Patterns (with * and ?) of node names besides the instances that may connect."`
 	Grant           []NodeGrant   `yaml:"grant" doc:"Rights in the Erlang API (docs/erlang-api.md) beyond those that instances have over their own app. A node that is no instance must also be one that allow lets in."`
+	RemoteStop      string        `yaml:"remote_stop" default:"refuse" enum:"refuse|stop" doc:"What nodes with the right admin (grant) can end. refuse: nothing. stop: the daemon, by init:stop and erlang:halt, while its instances run on; and its actors, by kill and other exit signals, which are started again. Nodes without that right are refused always, and each refusal is logged."`
 	EPMD            string        `yaml:"epmd" computed:"127.0.0.1 and the port in ERL_EPMD_PORT, else 4369" doc:"Address of the port mapper, HOST:PORT."`
 	StartEPMD       bool          `yaml:"start_epmd" doc:"Start a port mapper when none listens at epmd: this program's own (beamkeeper epmd), a process of its own that goes on when the daemon ends. It listens on this host only, so nodes on other hosts cannot look up those here."`
 	NetTickTime     time.Duration `yaml:"net_ticktime_ms" default:"60000" min:"1000" max:"3600000" doc:"A peer that is silent for so long is down. kernel's net_ticktime, in milliseconds."`
