@@ -91,6 +91,41 @@ func TestTrace_IsRefused(t *testing.T) {
 	}, nil)
 }
 
+// Tools that bring their own code are told that it cannot run here: by what they call first, each call answered at once, and
+// the link stays up. The calls are those of observer_cli, Phoenix LiveDashboard (old and new), recon and Livebook.
+func TestForeignCode_IsRefused(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, b beam, w *world) {
+		b.want("0", `Info = 'Elixir.Phoenix.LiveDashboard.SystemInfo', Code = crypto:strong_rand_bytes(200000),
+			Undef = fun({badrpc, {'EXIT', {undef, [{_, _, _, []}]}}}) -> true end,
+			{error, nofile} = rpc:call(K, code, ensure_loaded, [Info]),
+			false = rpc:call(K, code, is_loaded, [Info]),
+			{error, _} = rpc:call(K, code, load_binary, [Info, "system_info.beam", Code]),
+			true = Undef(rpc:call(K, Info, capabilities_callback, [])),
+			true = Undef(rpc:call(K, Info, capabilities_callback, [#{}])),
+			true = Undef(rpc:call(K, Info, info_callback, [[]])),
+			{error, nofile} = rpc:call(K, code, ensure_loaded, [observer_cli]),
+			[{error, _} = rpc:call(K, code, load_binary, [M, atom_to_list(M), Code]) || M <- [observer_cli, observer_cli_escriptize, recon]],
+			true = Undef(rpc:call(K, observer_cli_escriptize, ensure_set_env, [observer_cli, scheduler_usage])),
+			true = Undef(rpc:call(K, observer_cli, start, [#{}])),
+			true = Undef(rpc:call(K, recon, proc_count, [memory, 3])),
+			true = Undef(rpc:call(K, 'Elixir.Application', get_application, [os_mon])),
+			{badrpc, {'EXIT', {undef, _}}} = rpc:call(K, 'Elixir.Code', ensure_loaded, [x]),
+			error = try erpc:call(K, fun() -> node() end) catch error:_ -> error end,
+			process_flag(trap_exit, true),
+			P = spawn_link(K, fun() -> ok end),
+			receive {'EXIT', P, _} -> ok after 10000 -> exit(no_end_of_a_fun) end,
+			{Q, R} = spawn_monitor(K, no_such, f, []),
+			receive {'DOWN', R, process, Q, {undef, _}} -> ok after 10000 -> exit(no_end_of_a_process) end,
+			{_, []} = rpc:multicall([K], code, ensure_loaded, [recon], 10000),
+			pong = net_adm:ping(K),
+			{message_queue_len, N} = process_info(self(), message_queue_len), N`)
+		if n := len(w.node.Peers()); n != 1 {
+			t.Errorf("afterwards there are %d links", n)
+		}
+	}, nil)
+}
+
 // A peer can look, not touch.
 func TestActors_AreShielded(t *testing.T) {
 	t.Parallel()

@@ -57,7 +57,7 @@ func TestParse_EmptyFileHasEveryDefault(t *testing.T) {
 		if c.ReleaseAdapter != ReleaseLocal || c.SecretsAdapter != SecretsNone || c.AccountName != "local" || len(c.Applications) != 0 {
 			t.Errorf("%q: %+v", text, c)
 		}
-		want := Node{Name: "beamkeeper", Visibility: "hidden", Listen: "127.0.0.1:0", Allow: []string{"observer@*"},
+		want := Node{Name: "beamkeeper", Visibility: "hidden", RemoteStop: "refuse", Listen: "127.0.0.1:0", Allow: []string{"observer@*"},
 			NetTickTime: time.Minute, ConnectTimeout: 7 * time.Second, SendBufferBytes: 1 << 20, MaxSendBuffer: 64 << 20, MaxMessageBytes: 256 << 20,
 			MaxLinks: 4096, MaxCalls: 4096, TLS: NodeTLS{Mode: "off"}}
 		if !reflect.DeepEqual(c.Node, want) {
