@@ -41,9 +41,9 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p || exit 1; \
 	  done; done
 
-bench: ## measure against the BEAM in the same run: terms, distribution over TCP and TLS, logs, the daemon
+bench: ## measure against the BEAM in the same run: terms, distribution over TCP and TLS, actors, logs, the daemon
 	@testdata/testbed/install.sh test
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./etf ./node ./tlsdist ./internal/applog ./cmd/beamkeeper
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./etf ./node ./tlsdist ./actors/bridge ./internal/applog ./cmd/beamkeeper
 
 clean: stop ## stop the demo, remove what was built
 	rm -rf beamkeeper run

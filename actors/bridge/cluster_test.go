@@ -111,7 +111,7 @@ func (m *portMapper) serve(c net.Conn) {
 }
 
 // testLog shows what is logged when the test fails. That actors end and panic is what tests want.
-func testLog(t *testing.T) *slog.Logger {
+func testLog(t testing.TB) *slog.Logger {
 	level := slog.LevelError + 1
 	if testing.Verbose() {
 		level = slog.LevelDebug
@@ -120,7 +120,7 @@ func testLog(t *testing.T) *slog.Logger {
 }
 
 // newNode makes a node that is not started yet.
-func newNode(t *testing.T, epmd, name string) *node.Node {
+func newNode(t testing.TB, epmd, name string) *node.Node {
 	t.Helper()
 	n, err := node.New(node.Config{
 		Name: node.Name{Alive: name, Host: "localhost"}, Cookie: cookie, EPMDAddr: epmd, Log: testLog(t).With("node", name),
@@ -132,7 +132,7 @@ func newNode(t *testing.T, epmd, name string) *node.Node {
 	return n
 }
 
-func startNode(t *testing.T, n *node.Node) {
+func startNode(t testing.TB, n *node.Node) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -145,7 +145,7 @@ func startNode(t *testing.T, n *node.Node) {
 }
 
 // startSystem starts a node with actors.
-func startSystem(t *testing.T, epmd, name string) *System {
+func startSystem(t testing.TB, epmd, name string) *System {
 	t.Helper()
 	n := newNode(t, epmd, name)
 	s, err := Start(t.Context(), Options{Node: n, Logger: testLog(t).With("system", name)})
