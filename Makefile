@@ -5,13 +5,16 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PKG ?= ./...
 FUZZTIME ?= 20s
 
-.PHONY: help build run stop test race fuzz bench lint clean
+.PHONY: help build packages run stop test race fuzz bench lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the one static binary, ./beamkeeper
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o beamkeeper ./cmd/beamkeeper
+
+packages: ## build .deb and .rpm for amd64 and arm64 into dist/
+	@packaging/build.sh $(VERSION) dist
 
 run: ## install what is missing, deploy two replicas of a sample app from ./run, show their status
 	@testdata/testbed/install.sh run
@@ -46,4 +49,4 @@ bench: ## measure against the BEAM in the same run: terms, distribution over TCP
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./etf ./node ./tlsdist ./actors/bridge ./internal/applog ./cmd/beamkeeper
 
 clean: stop ## stop the demo, remove what was built
-	rm -rf beamkeeper run
+	rm -rf beamkeeper run dist

@@ -21,7 +21,7 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || 
 PACKAGE_DATE=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
 PACKAGE_BUILD=$(mktemp -d)
 trap 'rm -rf "$PACKAGE_BUILD"' EXIT
-export PACKAGE_VERSION PACKAGE_RELEASE PACKAGE_DATE PACKAGE_BUILD PACKAGE_ARCH SOURCE_DATE_EPOCH
+export SOURCE_DATE_EPOCH
 
 # The pages and completions come from the program itself, as this machine runs it.
 CGO_ENABLED=0 $go build -trimpath -ldflags "-s -w -X main.version=$version" -o "$PACKAGE_BUILD/own" ./cmd/beamkeeper
@@ -31,12 +31,20 @@ gzip -9n "$PACKAGE_BUILD"/man/*.1
 "$PACKAGE_BUILD/own" completion bash >"$PACKAGE_BUILD/completion/beamkeeper.bash"
 "$PACKAGE_BUILD/own" completion zsh >"$PACKAGE_BUILD/completion/_beamkeeper"
 "$PACKAGE_BUILD/own" completion fish >"$PACKAGE_BUILD/completion/beamkeeper.fish"
+# Written for the oldest systemd there is around; `beamkeeper generate systemd` writes for the host's own.
+"$PACKAGE_BUILD/own" generate systemd --config packaging/beamkeeper.yaml --systemd-version 252 --binary /usr/bin/beamkeeper \
+  --output "$PACKAGE_BUILD/system" >/dev/null
+# the packaged unit finds the configuration by itself
+sed -i "s|^ExecStart=.*|ExecStart=/usr/bin/beamkeeper run|; /^# Made by/s|.*|# Own settings belong into a drop-in: systemctl edit beamkeeper.service|" \
+  "$PACKAGE_BUILD/system/etc/systemd/system/beamkeeper.service"
 find "$PACKAGE_BUILD" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 
 for PACKAGE_ARCH in "$@"; do
   CGO_ENABLED=0 GOOS=linux GOARCH=$PACKAGE_ARCH $go build -trimpath -ldflags "-s -w -X main.version=$version" -o "$PACKAGE_BUILD/beamkeeper" ./cmd/beamkeeper
   touch -d "@$SOURCE_DATE_EPOCH" "$PACKAGE_BUILD/beamkeeper"
+  sed -e "s|\${PACKAGE_ARCH}|$PACKAGE_ARCH|" -e "s|\${PACKAGE_VERSION}|$PACKAGE_VERSION|" -e "s|\${PACKAGE_RELEASE}|$PACKAGE_RELEASE|" \
+    -e "s|\${PACKAGE_DATE}|$PACKAGE_DATE|" -e "s|\${PACKAGE_BUILD}|$PACKAGE_BUILD|" packaging/nfpm.yaml >"$PACKAGE_BUILD/nfpm.yaml"
   for kind in deb rpm; do
-    $go run $nfpm package --config packaging/nfpm.yaml --packager $kind --target "$output/" | sed -n 's/^created package: //p'
+    $go run $nfpm package --config "$PACKAGE_BUILD/nfpm.yaml" --packager $kind --target "$output/"
   done
 done
