@@ -116,6 +116,14 @@ func (m *manager) handle(message any) error {
 		if err := m.currentChanged(); err != nil {
 			return err
 		}
+		if err := m.pass(); err != nil {
+			return err
+		}
+		// A daemon that ended right after a deployment did not come to it.
+		if p, err := m.look(); err != nil || p.dep == nil && p.app.Settled.Version != "" {
+			m.prune()
+			return err
+		}
 	case msgChanged, msgResume:
 		if err := m.currentChanged(); err != nil {
 			return err
@@ -704,6 +712,12 @@ func (m *manager) succeed(p picture, rel state.Release, sha string) error {
 	if err := m.end(p, api.DeploymentSucceeded, nil, nil); err != nil {
 		return err
 	}
+	m.prune()
+	return nil
+}
+
+// prune begins to remove the releases that nothing needs.
+func (m *manager) prune() {
 	app, keep := m.spec.Name, m.spec.Keep
 	m.sys.job(m.sys.ctx, m.self, func(context.Context) any {
 		if _, err := m.sys.cfg.Releases.Prune(app, keep, nil); err != nil {
@@ -711,7 +725,6 @@ func (m *manager) succeed(p picture, rel state.Release, sha string) error {
 		}
 		return nil
 	})
-	return nil
 }
 
 // end ends the deployment under way. Instances that it started and that are not ready go.

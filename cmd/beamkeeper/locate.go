@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/config"
@@ -19,13 +20,18 @@ const (
 	defaultSocket = "/run/beamkeeper/beamkeeper.sock"
 )
 
+// signOfLife is how long a daemon may take to answer at all.
+const signOfLife = 10 * time.Second
+
 // daemon is a client of the daemon that the flags, the environment or a configuration file names.
 func (c *cli) daemon() (*client.Client, error) {
 	socket, err := c.socketPath()
 	if err != nil {
 		return nil, err
 	}
-	return client.New(socket), nil
+	d := client.New(socket)
+	d.Patience = signOfLife
+	return d, nil
 }
 
 // socketPath finds the control socket: --socket, $BEAMKEEPER_SOCKET, then control.socket of the configuration.

@@ -16,6 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	runAsProgram()
 	testscript.Main(thenRemoveBinary{m}, map[string]func(){
 		"beamkeeper": main,
 		"fakedaemon": fakeDaemon,

@@ -104,6 +104,7 @@ func Open(dir string) (*Store, error) {
 
 func (s *Store) open(dir string) error {
 	sweepParts(dir)
+	sweepParts(filepath.Join(dir, backupsDir))
 	if err := checkBefore(s.path, dir); err != nil {
 		return err
 	}

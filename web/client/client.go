@@ -12,7 +12,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -34,9 +37,13 @@ type Client struct {
 	// Reconnect is how long a followed stream of events keeps trying to come back after the daemon went away.
 	// Zero: not at all.
 	Reconnect time.Duration
+	// Patience is how long the daemon may take to give a sign of life before the first request; one that hangs would keep
+	// the caller waiting for ever. Zero: it is not asked for one.
+	Patience time.Duration
 
 	socket string
 	http   *http.Client
+	alive  sync.Once
 }
 
 var (
@@ -227,11 +234,73 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, las
 	if lastEvent != "" {
 		req.Header.Set("Last-Event-ID", lastEvent)
 	}
+	if err := c.signOfLife(ctx); err != nil {
+		return nil, err
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.sendError(ctx, err)
 	}
 	return resp, nil
+}
+
+// signOfLife asks the daemon for one, once.
+func (c *Client) signOfLife(ctx context.Context) (hung error) {
+	if c.Patience <= 0 {
+		return nil
+	}
+	c.alive.Do(func() {
+		ask, cancel := context.WithTimeout(ctx, c.Patience)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ask, http.MethodGet, "http://localhost/health", nil)
+		if err != nil {
+			return
+		}
+		resp, err := c.http.Do(req)
+		switch {
+		case err == nil:
+			drain(resp)
+		case errors.Is(ask.Err(), context.DeadlineExceeded) && ctx.Err() == nil:
+			hung = c.hung(ask.Err())
+		} // any other error comes again with the request
+	})
+	return hung
+}
+
+// hung is the error of a daemon that has its socket and does not answer.
+func (c *Client) hung(err error) error {
+	e := c.unreachable(err, fmt.Sprintf("it does not answer within %s", c.Patience))
+	e.Hint = "it hangs; restart it, the instances run on"
+	if pid := listenerOSPID(c.socket); pid > 1 {
+		e.Message += fmt.Sprintf(" (OS pid %d)", pid)
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil {
+			if rest := string(b[bytes.LastIndexByte(b, ')')+1:]); strings.HasPrefix(rest, " T") || strings.HasPrefix(rest, " t") {
+				e.Hint = fmt.Sprintf("it was halted by a signal or a debugger; kill -CONT %d lets it go on", pid)
+			}
+		}
+	}
+	return e
+}
+
+// listenerOSPID is the OS pid of who made a unix socket, as the kernel has it (1: the service manager did); 0 when that
+// is not known.
+func listenerOSPID(socket string) int {
+	conn, err := net.DialTimeout("unix", socket, dialTimeout)
+	if err != nil {
+		return 0
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0
+	}
+	pid := 0
+	_ = raw.Control(func(fd uintptr) { // fails only when closed
+		if cred, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
+			pid = int(cred.Pid)
+		}
+	})
+	return pid
 }
 
 func (c *Client) sendError(ctx context.Context, err error) error {
