@@ -90,8 +90,20 @@ func (m *Manager) Close() {
 	}
 }
 
-// connection gives a live connection. Root talks to the manager itself, not through the bus, which may be restarted or
-// missing. The connection must not end with the context of one call.
+// privateSocket is where the manager itself listens. The bus may be restarted, or missing, and looking for that of a user
+// would start one (godbus runs dbus-launch).
+func privateSocket(user bool) string {
+	if !user {
+		return "/run/systemd/private"
+	}
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if dir == "" {
+		dir = "/run/user/" + strconv.Itoa(os.Getuid())
+	}
+	return filepath.Join(dir, "systemd", "private")
+}
+
+// connection gives a live connection. It must not end with the context of one call.
 func (m *Manager) connection() (*dbus.Conn, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -102,11 +114,17 @@ func (m *Manager) connection() (*dbus.Conn, error) {
 		m.conn.Close()
 		m.conn = nil
 	}
-	dial := dbus.NewSystemdConnectionContext
-	if m.user {
-		dial = dbus.NewUserConnectionContext
-	}
-	conn, err := dial(context.Background())
+	conn, err := dbus.NewConnection(func() (*godbus.Conn, error) {
+		c, err := godbus.Dial("unix:path=" + privateSocket(m.user))
+		if err != nil {
+			return nil, err
+		}
+		if err := c.Auth([]godbus.Auth{godbus.AuthExternal(strconv.Itoa(os.Getuid()))}); err != nil {
+			c.Close()
+			return nil, err
+		}
+		return c, nil // without Hello, which is for the bus
+	})
 	if err != nil {
 		return nil, err
 	}

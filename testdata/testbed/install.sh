@@ -56,6 +56,10 @@ if [ "$tier" = test ]; then
   need /sbin/ip iproute2
   need /usr/sbin/visudo sudo
   need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+  need /lib/systemd/systemd systemd dbus
+  need nsenter util-linux
+  need ip iproute2
+  [ "$(id -u)" != 0 ] || need debootstrap debootstrap
 fi
 
 if [ -n "$missing" ]; then
@@ -92,4 +96,9 @@ if [ "$tier" = test ]; then
   unpack 23 bullseye
   unpack 27 trixie window
   unpack 29 forky
+  # systemd 257, for the tests that boot it; they need root
+  if [ "$(id -u)" = 0 ] && [ ! -e "$cache/systemd-trixie/.complete" ]; then
+    echo "Making a Debian trixie with systemd in $cache/systemd-trixie (once)"
+    "$here/systemd-root.sh" trixie "$cache/systemd-trixie"
+  fi
 fi
