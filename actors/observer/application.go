@@ -164,9 +164,9 @@ const (
 	maxTasks       = 64
 )
 
-func (b *Observer) startAppmon(ctx context.Context, _ node.CallInfo, args []etf.Term) (etf.Term, error) {
+func (b *Observer) startAppmon(ctx context.Context, info node.CallInfo, args []etf.Term) (etf.Term, error) {
 	client, ok := args[1].(etf.Pid)
-	if !ok {
+	if !ok || !theirs(info, client) {
 		return nil, errBadarg
 	}
 	a := &appmon{b: b, kick: make(chan struct{}, 1), tasks: map[task]*delivery{}}
@@ -205,7 +205,7 @@ func (a *appmon) Receive(p *node.Process, s node.Signal) {
 	from, ok1 := t[0].(etf.Pid)
 	cmd, ok2 := t[1].(etf.Atom)
 	aux, ok3 := t[2].(etf.Atom)
-	if !ok1 || !ok2 || !ok3 {
+	if !ok1 || !ok2 || !ok3 || from.Node != m.Peer().Atom() {
 		return
 	}
 	key := task{cmd: cmd, aux: aux, from: from}

@@ -47,21 +47,24 @@ func (b *Observer) sender(info node.CallInfo) *node.Process {
 }
 
 // collector reads the pid that a function is to send to. observer_web gives it in a list.
-func collector(args []etf.Term) (etf.Pid, error) {
-	t := args[0]
+func collector(info node.CallInfo, t etf.Term) (etf.Pid, error) {
 	if l, ok := t.(etf.List); ok && len(l) == 1 {
 		t = l[0]
 	}
 	pid, ok := t.(etf.Pid)
-	if !ok {
+	if !ok || !theirs(info, pid) {
 		return etf.Pid{}, errBadarg
 	}
 	return pid, nil
 }
 
+// theirs tells whether a pid is of the node that asks. Sending to another one would have the daemon connect to whatever
+// host it names.
+func theirs(info node.CallInfo, pid etf.Pid) bool { return pid.Node == info.Peer.Atom() }
+
 // procsInfo sends {procs_info, self(), [#etop_proc_info{}]} in chunks; the last one has fewer than procsChunk.
 func (b *Observer) procsInfo(ctx context.Context, info node.CallInfo, args []etf.Term) (etf.Term, error) {
-	to, err := collector(args)
+	to, err := collector(info, args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +92,7 @@ func (b *Observer) etopRows() etf.List {
 
 // etopCollect sends {self(), #etop_info{now, n_procs, wall_clock, runtime, run_queue, alloc_areas, memi, procinfo}}.
 func (b *Observer) etopCollect(ctx context.Context, info node.CallInfo, args []etf.Term) (etf.Term, error) {
-	to, err := collector(args)
+	to, err := collector(info, args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +112,7 @@ func (b *Observer) etopCollect(ctx context.Context, info node.CallInfo, args []e
 // fetchStats sends {stats, 1, SchedulerWallTime, {{input, I}, {output, O}}, Memory} every so many milliseconds until its
 // process gets any message or exit signal.
 func (b *Observer) fetchStats(ctx context.Context, info node.CallInfo, args []etf.Term) (etf.Term, error) {
-	to, err := collector(args)
+	to, err := collector(info, args[0])
 	ms, ok := args[1].(int64)
 	if err != nil || !ok || ms < 0 || info.Process == nil {
 		return nil, errBadarg

@@ -36,3 +36,23 @@ func TestErrands_AreBounded(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Nobody has the daemon connect to a node that he names: pids to send to are of the node that asks.
+func TestPids_AreOfTheNodeThatAsks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0, nil)
+	far := etf.Pid{Node: "far@elsewhere.example", ID: 1, Creation: 5}
+	info := node.CallInfo{Peer: node.Name{Alive: "watcher", Host: "localhost"}, Process: w.node.Spawn(&node.Mailbox{}), GroupLeader: far}
+	for name, call := range map[string]func() (etf.Term, error){
+		"procs_info":  func() (etf.Term, error) { return w.obs.procsInfo(t.Context(), info, []etf.Term{far}) },
+		"fetch_stats": func() (etf.Term, error) { return w.obs.fetchStats(t.Context(), info, []etf.Term{far, int64(1000)}) },
+		"get_table": func() (etf.Term, error) {
+			return w.obs.table(t.Context(), info, []etf.Term{far, etf.Atom("apps"), etf.Atom("ets")})
+		},
+		"appmon": func() (etf.Term, error) { return w.obs.startAppmon(t.Context(), info, []etf.Term{etf.Atom("x"), far}) },
+	} {
+		if v, err := call(); err != errBadarg {
+			t.Errorf("%s for a pid of a third node: %v, %v", name, v, err)
+		}
+	}
+}

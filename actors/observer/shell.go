@@ -28,6 +28,9 @@ func (b *Observer) handleShell() {
 		if err := b.private(info.Peer); err != nil {
 			return nil, err
 		}
+		if !theirs(info, info.GroupLeader) {
+			return nil, refused("the group leader is of another node")
+		}
 		select {
 		case sessions <- struct{}{}:
 		default:

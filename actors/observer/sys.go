@@ -221,7 +221,7 @@ func (b *Observer) request(r bridge.Request) {
 // wantsOK tells whether sys:get_state of the caller's OTP waits for {ok, State}, as it does since OTP 26.1, rather than State.
 func (b *Observer) wantsOK(ctx context.Context, caller etf.Pid) bool {
 	peer, err := node.ParseName(string(caller.Node))
-	if err != nil {
+	if err != nil || !b.node.Connected(peer) { // it is only the caller's word
 		return false
 	}
 	v, err := b.node.Call(ctx, peer, "erlang", "system_info", etf.Atom("otp_release"))

@@ -77,7 +77,7 @@ func (b *Observer) table(_ context.Context, info node.CallInfo, args []etf.Term)
 		return nil, err
 	}
 	parent, ok := args[0].(etf.Pid)
-	if !ok {
+	if !ok || !theirs(info, parent) {
 		return nil, errBadarg
 	}
 	t, ok := b.findTable(args[1])
