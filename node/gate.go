@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -9,12 +10,15 @@ import (
 
 const (
 	gateBurst    = 20
+	flapBurst    = 1000
 	gateInterval = time.Second // after the burst, for each line
 )
 
 // gate lets through so many lines of log that strangers cannot fill a disk, and counts those that it keeps back. The
 // zero value is ready.
 type gate struct {
+	burst int // 0: gateBurst
+
 	mu   sync.Mutex
 	used int       // of the burst
 	at   time.Time // when used was last reduced
@@ -31,7 +35,7 @@ func (g *gate) pass(now time.Time) (kept int, ok bool) {
 	} else {
 		g.at = g.at.Add(time.Duration(back) * gateInterval)
 	}
-	if g.used >= gateBurst {
+	if g.used >= cmp.Or(g.burst, gateBurst) {
 		g.kept++
 		return 0, false
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -431,6 +432,33 @@ func TestHostile_WatchFlood(t *testing.T) {
 		}
 	}
 	good.call(t, 100)
+}
+
+// A peer that comes and goes faster than the subscribers are told waits for them, and nobody else does.
+func TestHostile_ReconnectFlood(t *testing.T) {
+	t.Parallel()
+	n, _ := hostNode(t, nil)
+	good := newFriend(t, n, "friend")
+	eventuallyTrue(t, func() bool { return len(n.Peers()) == 1 })
+	goOn, told := make(chan struct{}), atomic.Int64{}
+	n.Subscribe(func(NodeEvent) { <-goOn; told.Add(1) })
+	for range maxUntold {
+		conn, err := tryPeer(peerAddr(n), Name{Alive: "evil", Host: "localhost"}, flowCookie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	good.call(t, 100)
+	n.events.mu.Lock()
+	untold := n.events.untold
+	n.events.mu.Unlock()
+	if untold > maxUntold+2 || untold < maxUntold/2 {
+		t.Errorf("%d events wait, want at most %d", untold, maxUntold)
+	}
+	close(goOn)
+	eventuallyTrue(t, func() bool { return len(n.Peers()) == 1 && told.Load() >= int64(untold) })
+	newFriend(t, n, "evil").call(t, 5)
 }
 
 // Lines that strangers can cause are logged at a bounded rate, with the number of those kept back.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -108,7 +109,7 @@ func (n *Node) linkDown(l *link) {
 	}
 	n.announce(NodeEvent{Peer: l.peer, Hidden: l.hidden(), Inbound: l.inbound, Creation: l.creation, Err: l.err, Time: time.Now()})
 	n.mu.Unlock()
-	n.config.Log.Info("node down", "peer", l.peer.String(), "err", l.err)
+	n.flaps.log(n.config.Log, slog.LevelInfo, "node down", "peer", l.peer.String(), "err", l.err)
 	close(l.finished)
 }
 

@@ -38,6 +38,7 @@ type Node struct {
 	probes    probes
 	inbound   handshakes
 	warnings  gate         // of what strangers can cause as often as they like
+	flaps     gate         // of links that come and go
 	calls     atomic.Int64 // functions running for all peers
 	events    eventQueue
 	client    *client  // Call and GenCall
@@ -77,6 +78,7 @@ func newNode(c Config, creation uint32, seed [12]byte) (*Node, error) {
 		config: c, self: c.Name.Atom(), creation: creation,
 		accepting: make(chan struct{}, 2*maxAccepting),
 		peers:     map[Name]*peer{},
+		flaps:     gate{burst: flapBurst},
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.epmd = &EPMDClient{Addr: c.EPMDAddr, Self: c.Name.Host, Resolve: c.Resolve}

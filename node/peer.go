@@ -247,7 +247,10 @@ func (n *Node) acceptConn(conn net.Conn) {
 	release()
 	n.inbound.leave(a)
 	if err == nil {
-		err = n.adopt(n.newLink(conn, res, true), a)
+		err = n.events.room(ctx)
+	}
+	if err == nil {
+		err = n.adopt(n.newLink(conn, res, true), a) // closes it when it fails
 	} else {
 		conn.Close()
 	}
@@ -353,7 +356,7 @@ func (n *Node) adopt(l *link, a *attempt) error {
 			n.announce(NodeEvent{Peer: l.peer, Up: true, Hidden: l.hidden(), Inbound: l.inbound, Creation: l.creation, Time: l.since})
 			n.tell(l.peer, p)
 			n.mu.Unlock()
-			n.config.Log.Info("node up", "peer", l.peer.String(), "creation", l.creation, "inbound", l.inbound, "hidden", l.hidden())
+			n.flaps.log(n.config.Log, slog.LevelInfo, "node up", "peer", l.peer.String(), "creation", l.creation, "inbound", l.inbound, "hidden", l.hidden())
 			return nil
 		}
 		n.mu.Unlock()
