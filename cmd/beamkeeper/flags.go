@@ -6,24 +6,28 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/config"
-	"github.com/beamkeeper/beamkeeper/internal/filewatch"
 	"github.com/beamkeeper/beamkeeper/internal/process"
 )
 
 // restartFlag is the file that asks for a restart.
 const restartFlag = "restart.flag"
 
-// flagAgain is how long it takes until what could not be done is tried again: a deployment is under way, say.
+// flagAgain is how often all folders are looked at: for what could not be done, as while a deployment is under way, and for
+// what the kernel has not told.
 const flagAgain = 2 * time.Second
 
 // flags watches each app's folder for a file restart.flag. Whoever may write there, and nothing else on the host, can have
@@ -32,9 +36,13 @@ type flags struct {
 	ctx  context.Context
 	log  *slog.Logger
 	tree flagTree
+	fs   *fsnotify.Watcher // one for all: a user has few of them; nil: the kernel does not tell
+	look chan struct{}
 
 	mu      sync.Mutex
-	watched map[string]flagWatch // by app
+	dirs    map[string]string // by app
+	busy    map[string]bool   // apps whose flag is being dealt with
+	waiting map[string]bool   // apps whose flag could not be dealt with, which was told
 	running sync.WaitGroup
 }
 
@@ -45,14 +53,18 @@ type flagTree interface {
 	Emit(e api.Event)
 }
 
-type flagWatch struct {
-	dir  string
-	stop context.CancelFunc
-}
-
 // newFlags watches nothing yet. What it starts ends with ctx.
 func newFlags(ctx context.Context, tree flagTree, log *slog.Logger) *flags {
-	return &flags{ctx: ctx, log: log, tree: tree, watched: make(map[string]flagWatch)}
+	f := &flags{
+		ctx: ctx, log: log, tree: tree, look: make(chan struct{}, 1),
+		dirs: make(map[string]string), busy: make(map[string]bool), waiting: make(map[string]bool),
+	}
+	var err error
+	if f.fs, err = fsnotify.NewWatcher(); err != nil {
+		log.Warn("the kernel does not tell of "+restartFlag+", looking for it now and then", "err", err)
+	}
+	f.running.Go(f.run)
+	return f
 }
 
 // flagsDir is where an app's flag is looked for.
@@ -67,40 +79,86 @@ func flagsDir(cfg *config.Config, a config.App) string {
 func (f *flags) set(cfg *config.Config) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.ctx.Err() != nil {
-		return
-	}
-	wanted := make(map[string]bool)
+	dirs := make(map[string]string)
 	for _, a := range cfg.Applications {
 		dir := flagsDir(cfg, a)
-		wanted[a.Name] = true
+		dirs[a.Name] = dir
 		if err := makeFlagsDir(dir, cfg.Control.Group); err != nil {
 			f.log.Warn("nobody can ask for a restart by "+restartFlag, "app", a.Name, "dir", dir, "err", err)
-		}
-		old, there := f.watched[a.Name]
-		if there && old.dir == dir {
 			continue
 		}
-		if there {
-			old.stop()
+		if f.fs == nil || slices.Contains(f.fs.WatchList(), dir) {
+			continue
 		}
-		ctx, cancel := context.WithCancel(f.ctx)
-		f.watched[a.Name] = flagWatch{dir: dir, stop: cancel}
-		f.running.Go(func() { f.watch(ctx, a.Name, dir) })
+		if err := f.fs.Add(dir); err != nil {
+			f.log.Warn("a folder cannot be watched, looking at it now and then", "dir", dir, "err", err)
+		}
 	}
-	for app, w := range f.watched {
-		if !wanted[app] {
-			w.stop()
-			delete(f.watched, app)
+	for _, dir := range f.dirs {
+		if f.fs != nil && !slices.Contains(slices.Collect(maps.Values(dirs)), dir) {
+			_ = f.fs.Remove(dir) // it may be gone
 		}
+	}
+	f.dirs = dirs
+	select {
+	case f.look <- struct{}{}:
+	default:
 	}
 }
 
 // wait returns when nothing is watched any more, after the end of the context.
-func (f *flags) wait() {
-	f.mu.Lock()   // so that set has begun nothing new
-	f.mu.Unlock() //nolint:staticcheck // it was only waited for
-	f.running.Wait()
+func (f *flags) wait() { f.running.Wait() }
+
+// run deals with flags until the context ends, with those that are there already too.
+func (f *flags) run() {
+	again := time.NewTicker(flagAgain)
+	defer again.Stop()
+	var events <-chan fsnotify.Event
+	if f.fs != nil {
+		events = f.fs.Events
+		defer f.fs.Close()
+	}
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case e, ok := <-events:
+			if !ok {
+				events = nil
+			} else if filepath.Base(e.Name) == restartFlag && !e.Has(fsnotify.Remove) {
+				f.scan(filepath.Dir(e.Name))
+			}
+		case <-f.look:
+			f.scan("")
+		case <-again.C:
+			f.scan("")
+		}
+	}
+}
+
+// scan deals with the flag in a folder, or in all with an empty one. Apps do not wait for each other.
+func (f *flags) scan(only string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for app, dir := range f.dirs {
+		if only != "" && dir != only || f.busy[app] {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(dir, restartFlag)); err != nil {
+			continue
+		}
+		f.busy[app] = true
+		f.running.Go(func() {
+			err := f.consume(f.ctx, app, dir)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.busy[app] = false
+			if err != nil && !f.waiting[app] && f.ctx.Err() == nil {
+				f.log.Info(restartFlag+" waits", "app", app, "err", err)
+			}
+			f.waiting[app] = err != nil
+		})
+	}
 }
 
 // makeFlagsDir makes the folder where it is missing, for its group to write to.
@@ -124,36 +182,6 @@ func makeFlagsDir(dir, group string) error {
 		}
 	}
 	return os.Chmod(dir, 0o770)
-}
-
-// watch restarts the app for each flag until ctx ends, for one that is there already too.
-func (f *flags) watch(ctx context.Context, app, dir string) {
-	w := filewatch.New(filepath.Join(dir, restartFlag), filewatch.Options{Log: f.log})
-	changes := make(chan struct{}, 1)
-	var running sync.WaitGroup
-	defer running.Wait()
-	running.Go(func() {
-		w.Run(ctx, func() {
-			select {
-			case changes <- struct{}{}:
-			default:
-			}
-		})
-	})
-	again := time.NewTimer(0)
-	defer again.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-changes:
-		case <-again.C:
-		}
-		if err := f.consume(ctx, app, dir); err != nil && ctx.Err() == nil {
-			f.log.Info(restartFlag+" waits", "app", app, "err", err)
-			again.Reset(flagAgain)
-		}
-	}
 }
 
 // consume does what a flag asks for and removes it. That there is none is no error.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/config"
@@ -75,21 +77,65 @@ func TestFlags_FollowTheConfiguration(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	tree := &fakeTree{mode: "automatic"}
-	f := newFlags(t.Context(), tree, slog.New(slog.DiscardHandler))
-	one := &config.Config{VarPath: base, Applications: []config.App{{Name: "shop"}}}
-	f.set(one)
+	ctx, cancel := context.WithCancel(t.Context())
+	f := newFlags(ctx, tree, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { cancel(); f.wait() })
+	await := func(what string, restarts int) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+			if n := len(tree.of(api.EventRestartFlag)); n == restarts {
+				return
+			} else if n > restarts || time.Now().After(deadline) {
+				t.Fatalf("%s: %d restarts, want %d", what, n, restarts)
+			}
+		}
+	}
+	touch := func(dir string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, restartFlag), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.set(&config.Config{VarPath: base, Applications: []config.App{{Name: "shop"}}})
 	dir := filepath.Join(base, "flags", "shop")
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o770 {
 		t.Fatalf("the folder: %v, %v, want mode 0770", info, err)
 	}
+	touch(dir)
+	await("a flag", 1)
 	moved := filepath.Join(base, "elsewhere")
+	if err := os.Mkdir(moved, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	touch(moved)
 	f.set(&config.Config{VarPath: base, Applications: []config.App{{Name: "shop", FlagsDir: moved}, {Name: "cart"}}})
-	if len(f.watched) != 2 || f.watched["shop"].dir != moved {
-		t.Errorf("watched: %v", f.watched)
+	await("a flag that was there before", 2)
+	if info, err := os.Stat(moved); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the mode of a folder that was there: %v, %v", info, err)
 	}
+	touch(moved)
+	await("a flag in the other folder", 3)
+	tree.mu.Lock()
+	tree.fails = errors.New("a deployment is under way")
+	tree.mu.Unlock()
+	touch(filepath.Join(base, "flags", "cart"))
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		f.mu.Lock()
+		waits := f.waiting["cart"]
+		f.mu.Unlock()
+		if waits {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the flag does not wait")
+		}
+	}
+	tree.mu.Lock()
+	tree.fails = nil
+	tree.mu.Unlock()
+	await("a flag that had to wait", 4)
 	f.set(&config.Config{VarPath: base})
-	if len(f.watched) != 0 {
-		t.Errorf("watched: %v", f.watched)
-	}
-	f.wait() // what was stopped has ended
+	touch(moved)
+	f.scan("")
+	await("a flag of an app that is gone", 4)
 }
