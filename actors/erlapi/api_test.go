@@ -95,6 +95,14 @@ func TestAPI_Rights(t *testing.T) {
 	// An instance's name without the OS process is nobody's.
 	r.control.edit(func(s *api.Status) { s.Apps[1].Instances[0].OSPID = 0 })
 	want(t, r.beam(otp, counter), "Rpc(status, [])", denied)
+
+	// Other grants count from the next call on.
+	ops := r.beam(otp, "ops@localhost")
+	want(t, ops, "element(1, Rpc(status, []))", "ok")
+	if err := r.api.SetGrants([]erlapi.Grant{{Nodes: "panel@*", Right: erlapi.Read}}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, ops, "Rpc(status, [])", denied)
 }
 
 func TestAPI_WhatIsUnknownOrWrong(t *testing.T) {

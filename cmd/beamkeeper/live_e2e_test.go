@@ -60,12 +60,12 @@ func environ(t *testing.T, pid int) string {
 	return string(b)
 }
 
-// visitor asks the app's ports for as long as a test goes on: one of them has to answer at any moment.
-type visitor struct {
+// healthAsker asks the app's ports for as long as a test goes on: one of them has to answer at any moment.
+type healthAsker struct {
 	stop func() (asked, failed int)
 }
 
-func (r *rig) askAlways(base, slots int) visitor {
+func (r *rig) askAlways(base, slots int) healthAsker {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	asked, failed := 0, 0
@@ -94,7 +94,7 @@ func (r *rig) askAlways(base, slots int) visitor {
 			}
 		}
 	})
-	return visitor{stop: func() (int, int) { cancel(); wg.Wait(); return asked, failed }}
+	return healthAsker{stop: func() (int, int) { cancel(); wg.Wait(); return asked, failed }}
 }
 
 // port is the base of PORT in the rig's configuration.
