@@ -376,6 +376,44 @@ func TestHostile_InboxFlood(t *testing.T) {
 	}
 }
 
+// Text that the peer is to format itself is asked for a bounded number of times at once.
+func TestHostile_IORequestFlood(t *testing.T) {
+	t.Parallel()
+	n, _ := hostNode(t, func(c *Config) { c.MaxCalls = 50 })
+	good := newFriend(t, n, "friend")
+	leader, done := n.groupLeader(WithOutput(t.Context(), io.Discard))
+	defer done()
+	conn := dialPeer(t, peerAddr(n), Name{Alive: "evil", Host: "localhost"}, flowCookie)
+	l := linkOf(t, n, "evil")
+	goroutines := runtime.NumGoroutine()
+	me := peerPid("evil@localhost", 1)
+	var b []byte
+	for i := range 2000 {
+		var req etf.Term = etf.Tuple{etf.Atom("put_chars"), etf.Atom("unicode"), etf.Atom("m"), etf.Atom("f"), etf.List{}}
+		if i%2 == 0 {
+			req = etf.Tuple{etf.Atom("requests"), etf.List{req, req}}
+		}
+		b = append(b, frameOf(controlOf(etf.Tuple{opSendSender, me, leader}, etf.Tuple{etf.Atom("io_request"), me, int64(i), req}))...)
+		b = append(b, frameOf(controlOf(etf.Tuple{opSendSender, me, n.io.pid}, etf.Tuple{etf.Atom("io_request"), me, int64(i), req}))...)
+	}
+	go conn.Write(b)
+	refused := 0
+	conn.SetDeadline(time.Now().Add(60 * time.Second))
+	for l.bytesIn.Load() < uint64(len(b)) || refused < 1900 {
+		_, payload, err := readControl(conn)
+		if err != nil {
+			t.Fatalf("%v, %v; %d refused", err, l.err, refused)
+		}
+		if r, ok := payload.(etf.Tuple); ok && len(r) == 3 && etf.Equal(r[2], etf.Tuple{atomError, etf.Atom("system_limit")}) {
+			refused++
+		}
+	}
+	if got := runtime.NumGoroutine(); got > goroutines+300 { // other tests have some, too
+		t.Errorf("%d goroutines, %d before", got, goroutines)
+	}
+	good.call(t, 100)
+}
+
 // A peer that monitors and links without end is cut off; one that gives up as many as it makes is not.
 func TestHostile_WatchFlood(t *testing.T) {
 	t.Parallel()

@@ -64,18 +64,32 @@ func (s *ioServer) Receive(p *Process, sig Signal) {
 			p.sendOn(context.Background(), l, ToPid(from), etf.Tuple{etf.Atom("io_reply"), t[2], v}, false) // fails only with the link
 		}
 	}
-	if s.remote(t[3]) {
+	peer := m.Peer() // not the node of from, which is only the peer's word
+	switch l := m.link; {
+	case l == nil || !s.remote(t[3]): // processes of this node have no functions that make text
+		answer(s.request(peer, t[3]))
+	case !l.beginCall(m.size):
+		answer(etf.Tuple{atomError, etf.Atom("system_limit")})
+	default:
 		// The text is made by a function of the peer. The asking process waits, so that the order is kept.
-		s.node.soon(func() { answer(s.request(from, t[3])) })
-		return
+		s.node.soon(func() {
+			defer l.endCall(m.size)
+			answer(s.request(peer, t[3]))
+		})
 	}
-	answer(s.request(from, t[3]))
+}
+
+// silent tells whether nobody listens.
+func (s *ioServer) silent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.w == nil
 }
 
 // remote tells whether a request names a function that makes the text.
 func (s *ioServer) remote(req etf.Term) bool {
 	t, ok := req.(etf.Tuple)
-	if !ok || len(t) == 0 || s.w == nil && t[0] == etf.Term(etf.Atom("put_chars")) {
+	if !ok || len(t) == 0 || s.silent() {
 		return false
 	}
 	if t[0] == etf.Term(etf.Atom("requests")) {
@@ -84,7 +98,7 @@ func (s *ioServer) remote(req etf.Term) bool {
 	return t[0] == etf.Term(etf.Atom("put_chars")) && len(t) >= 4
 }
 
-func (s *ioServer) request(from etf.Pid, req etf.Term) etf.Term {
+func (s *ioServer) request(peer Name, req etf.Term) etf.Term {
 	enotsup := etf.Tuple{atomError, etf.Atom("enotsup")}
 	t, ok := req.(etf.Tuple)
 	if !ok {
@@ -99,7 +113,7 @@ func (s *ioServer) request(from etf.Pid, req etf.Term) etf.Term {
 	kind, _ := t[0].(etf.Atom)
 	switch kind {
 	case "put_chars":
-		s.put(from, t[1:])
+		s.put(peer, t[1:])
 		return atomOK
 	case "requests":
 		if len(t) != 2 {
@@ -108,7 +122,7 @@ func (s *ioServer) request(from etf.Pid, req etf.Term) etf.Term {
 		list, _ := etfList(t[1])
 		var v etf.Term = atomOK
 		for _, r := range list {
-			v = s.request(from, r)
+			v = s.request(peer, r)
 		}
 		return v
 	case "setopts":
@@ -120,11 +134,8 @@ func (s *ioServer) request(from etf.Pid, req etf.Term) etf.Term {
 }
 
 // put writes {put_chars, Encoding, Chars}, {put_chars, Encoding, M, F, Args} and their old forms without encoding.
-func (s *ioServer) put(from etf.Pid, t []etf.Term) {
-	s.mu.Lock()
-	silent := s.w == nil
-	s.mu.Unlock()
-	if silent || len(t) == 0 {
+func (s *ioServer) put(peer Name, t []etf.Term) {
+	if len(t) == 0 || s.silent() {
 		return
 	}
 	if enc, ok := t[0].(etf.Atom); ok && (enc == "unicode" || enc == "latin1") && (len(t) == 2 || len(t) == 4) {
@@ -132,6 +143,9 @@ func (s *ioServer) put(from etf.Pid, t []etf.Term) {
 	}
 	chars := t[0]
 	if len(t) == 3 {
+		if peer == (Name{}) {
+			return
+		}
 		mod, fun, args, ok := mfa(etf.List(t))
 		if !ok {
 			return
@@ -139,7 +153,7 @@ func (s *ioServer) put(from etf.Pid, t []etf.Term) {
 		ctx, cancel := context.WithTimeout(s.node.ctx, formatTimeout)
 		defer cancel()
 		var err error
-		if chars, err = s.node.Call(ctx, peerName(from.Node), mod, fun, args...); err != nil {
+		if chars, err = s.node.Call(ctx, peer, mod, fun, args...); err != nil {
 			return
 		}
 	}
