@@ -130,7 +130,7 @@ func TestLogs(t *testing.T) {
 	if got := read(api.LogRequest{Target: api.Target{App: "shop"}, Grep: "^out"}); !slices.Equal(got, []string{all[1], all[3]}) {
 		t.Errorf("logs are %q", got)
 	}
-	for _, bad := range []api.LogRequest{{Grep: "("}, {Stream: "both"}, {Level: "loud"}} {
+	for _, bad := range []api.LogRequest{{Grep: "("}, {Stream: "both"}, {Level: "loud"}, {Lines: 1 << 40}} {
 		bad.App = "shop"
 		wantCode(t, w.sys.Logs(t.Context(), bad, func(api.LogLine) bool { return true }), api.CodeUsage)
 	}

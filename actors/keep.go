@@ -83,6 +83,11 @@ func (s *System) collectDump(rec state.Instance) (applog.Dump, bool) {
 	if !ok {
 		return d, false
 	}
+	// At once: a crash loop may leave many between two looks of the keeper.
+	spec, _ := s.spec(rec.App)
+	if err := applog.KeepDumps(applog.DumpDir(s.cfg.LogDir, rec.App), spec.Logs); err != nil {
+		s.log.Warn("crash dump", "app", rec.App, "err", err)
+	}
 	err = s.cfg.State.Update(func(tx *state.Tx) error {
 		_, err := tx.Count("crash_dumps/"+rec.App, 1)
 		return err

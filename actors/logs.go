@@ -12,6 +12,9 @@ import (
 	"github.com/beamkeeper/beamkeeper/internal/applog"
 )
 
+// maxLogLines is how many last lines of each file may be asked for.
+const maxLogLines = 100_000
+
 // Logs implements api.Control. Following an app follows the instances that it gets later, too.
 func (s *System) Logs(ctx context.Context, r api.LogRequest, yield func(api.LogLine) bool) error {
 	q, err := logQuery(r)
@@ -55,6 +58,9 @@ func logQuery(r api.LogRequest) (q applog.Query, err error) {
 		if q.Grep, err = regexp.Compile(r.Grep); err != nil {
 			return q, api.Errorf(api.CodeUsage, "grep: %v", err)
 		}
+	}
+	if r.Lines > maxLogLines {
+		return q, api.Errorf(api.CodeUsage, "the last %d lines are more than %d, which are held in memory; 0 gives all", r.Lines, maxLogLines)
 	}
 	if q.Level, err = applog.ParseLevel(r.Level); err != nil {
 		return q, api.Errorf(api.CodeUsage, "level: %v", err)

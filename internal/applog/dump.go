@@ -119,17 +119,23 @@ func dumpTime(name string, info fs.FileInfo) time.Time {
 	return info.ModTime()
 }
 
-// keepDumps keeps an app's dumps within their number and their sum; the last one stays in any case.
-func (l *looking) keepDumps(f *folder, p Policy) {
+// KeepDumps keeps the dumps in a folder within their number and their sum; the last one stays in any case.
+func KeepDumps(dir string, p Policy) error {
+	p = p.WithDefaults()
+	dumps := readDumps(dir)
 	var sum int64
-	for _, d := range f.dumps {
+	for _, d := range dumps {
 		sum += d.size
 	}
-	for len(f.dumps) > 1 && (len(f.dumps) > p.Dumps || sum > p.DumpBytes) {
-		sum -= f.dumps[0].size
-		l.remove(f.dumps[:1])
-		f.dumps = f.dumps[1:]
+	var errs []error
+	for len(dumps) > 1 && (len(dumps) > p.Dumps || sum > p.DumpBytes) {
+		sum -= dumps[0].size
+		if err := os.Remove(dumps[0].path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		dumps = dumps[1:]
 	}
+	return errors.Join(errs...)
 }
 
 // WritingDump says whether an OS process has the file at path open: a BEAM that writes its crash dump is still there, and says

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,7 +15,6 @@ import (
 // keeping is a Keeper whose alarms are heard.
 type keeping struct {
 	*looking
-	mu     sync.Mutex
 	alarms []Alarm
 	policy Policy
 	here   map[string]bool
@@ -103,6 +101,11 @@ func TestKeeper_Retention(t *testing.T) {
 	}
 	if got := k.names(t, app); !slices.Equal(got, want) {
 		t.Errorf("left: %q\nwant %q", got, want)
+	}
+	k.policy.GoneInstances, k.policy.GoneAge, k.tidied = 10, 90*time.Minute, time.Time{}
+	k.look(t.Context())
+	if got := k.names(t, app); slices.Contains(got, logName("shop-gone01")) || !slices.Contains(got, logName("shop-gone00")) {
+		t.Errorf("left by age: %q", got)
 	}
 	if got := k.names(t, filepath.Join(dir, "foreign")); len(got) != 1 {
 		t.Errorf("of a folder that is none of ours is left %q", got)

@@ -34,7 +34,12 @@ func (l *looking) tidy(all []*folder) {
 			}
 		}
 		l.budget(f, gone, p)
-		l.keepDumps(f, p)
+		if f.app == "" {
+			continue
+		}
+		if err := KeepDumps(DumpDir(l.Dir, f.app), p); err != nil && l.Log != nil {
+			l.Log.Warn("old crash dump", "err", err)
+		}
 	}
 }
 

@@ -326,3 +326,44 @@ func TestRotation_Killed(t *testing.T) {
 		})
 	}
 }
+
+// A rotation that was cut off after its archives counted is ended: the space is free, and nothing is archived twice.
+func TestRotation_RecoveryFreesTheSpace(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{stepMarked, stepNamed, stepFilled} {
+		for _, noShift := range []bool{false, true} {
+			path := filepath.Join(t.TempDir(), "shop-abc123-stdout.log")
+			appendTo(t, path, numbered(0, 3000))
+			r := rotation{path: path, part: 100 << 10, now: time.Now(), noShift: noShift}
+			r.step = func(s string) {
+				if s == step {
+					panic(step)
+				}
+			}
+			func() {
+				defer func() { _ = recover() }()
+				_, err := r.run()
+				t.Errorf("it was not cut off: %v", err)
+			}()
+			if err := recoverRotation(path); err != nil {
+				t.Fatal(err)
+			}
+			st, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := onDisk(st); n > 16<<10 {
+				t.Errorf("cut off when %s: the live file takes %d bytes of the disk", step, n)
+			}
+			if got := rawLines(t, path); len(got) != 3000 {
+				t.Errorf("cut off when %s: %d lines", step, len(got))
+			}
+			if err := recoverRotation(path); err != nil {
+				t.Errorf("again: %v", err)
+			}
+			if got := readAll(t, path, Query{}); len(got) != 3000 {
+				t.Errorf("cut off when %s: Search gives %d lines", step, len(got))
+			}
+		}
+	}
+}

@@ -367,7 +367,7 @@ func (q *Query) scan(ctx context.Context, file File, s span, sc *scanner, give f
 		return err
 	}
 	var batch []Line
-	err := readChunks(ctx, file.Path, s.start, s.end, func(b []byte, pos int64) bool {
+	err := readChunks(ctx, file.Path, s.start, s.end, chunkOf(len(q.Files)), func(b []byte, pos int64) bool {
 		return sc.chunk(b, pos, func(h hit) bool {
 			batch = append(batch, h.line(file))
 			if len(batch) < batchLines {
@@ -392,8 +392,17 @@ func (h hit) line(file File) Line {
 	return l
 }
 
-// chunkSize is how much is read ahead at a time.
-const chunkSize = 256 << 10
+// chunkSize is how much is read ahead at a time, of a few files; of many it is less, so that all together take no more than
+// readAhead.
+const (
+	chunkSize    = 256 << 10
+	leastChunk   = 2 * MaxLine
+	readAhead    = 64 << 20
+	chunksAtOnce = 4
+)
+
+// chunkOf is how much of each of n files is read ahead at a time.
+func chunkOf(n int) int { return max(min(chunkSize, readAhead/chunksAtOnce/max(n, 1)), leastChunk) }
 
 type readChunk struct {
 	b   []byte
@@ -402,11 +411,11 @@ type readChunk struct {
 
 // readChunks gives whole lines between two places of a file's stream. The reading and unpacking goes on while give works.
 // It returns errStopped when give does not want more, or ctx has ended.
-func readChunks(ctx context.Context, path string, start, end int64, give func(b []byte, pos int64) bool) error {
+func readChunks(ctx context.Context, path string, start, end int64, size int, give func(b []byte, pos int64) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	chunks := make(chan readChunk, 2)
-	free := make(chan []byte, 4)
+	free := make(chan []byte, chunksAtOnce)
 	var failed error
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -424,10 +433,10 @@ func readChunks(ctx context.Context, path string, start, end int64, give func(b 
 			case buf = <-free:
 				buf = buf[:0]
 			default:
-				buf = make([]byte, 0, chunkSize)
+				buf = make([]byte, 0, size)
 			}
 			buf = append(buf, rest...)
-			n, err := io.ReadFull(in, buf[len(buf):chunkSize])
+			n, err := io.ReadFull(in, buf[len(buf):size])
 			buf = buf[:len(buf)+n]
 			ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 			if err != nil && !ended {
@@ -449,7 +458,7 @@ func readChunks(ctx context.Context, path string, start, end int64, give func(b 
 				case i > 0:
 					rest = append(rest, buf[i:]...)
 					buf = buf[:i]
-				case len(buf) == chunkSize: // a line that no memory is spent on
+				case len(buf) == size: // a line that no memory is spent on
 					skipping = true
 				default:
 					rest = append(rest, buf...)

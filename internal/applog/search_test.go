@@ -289,3 +289,30 @@ func TestSearch_EmptiedAfterRotation(t *testing.T) {
 		t.Errorf("archives %+v, %v", list, err)
 	}
 }
+
+// What a search gave before it was called off has no gap: somebody may go on behind its last line.
+func TestSearch_CalledOff(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "shop-aaaaaa-stdout.log")
+	appendTo(t, path, numbered(0, 20000))
+	if made, err := (rotation{path: path, part: 100 << 10, now: time.Now()}).run(); err != nil || made < 5 {
+		t.Fatal(made, err)
+	}
+	for round := range 40 {
+		ctx, cancel := context.WithCancel(t.Context())
+		next := 0
+		err := Search(ctx, Query{Files: []File{{Path: path}}}, func(l Line) bool {
+			if !strings.HasPrefix(l.Text, fmt.Sprintf("line %d ", next)) {
+				t.Fatalf("round %d: line %d is %.40q", round, next, l.Text)
+			}
+			if next++; next == 100+round*400 {
+				cancel()
+			}
+			return true
+		})
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

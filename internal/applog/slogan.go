@@ -129,7 +129,7 @@ func eachTailLine(m Mark, f func(string)) {
 		from = list[len(list)-1].start
 	}
 	from = max(from, end-sloganTail)
-	_ = readChunks(context.Background(), m.Path, from, end, func(b []byte, _ int64) bool {
+	_ = readChunks(context.Background(), m.Path, from, end, chunkSize, func(b []byte, _ int64) bool {
 		for line := range bytes.Lines(b) {
 			f(lineText(bytes.TrimRight(line, "\r\n")))
 		}

@@ -168,7 +168,7 @@ func (s *stamper) countNights(path string, of span) error {
 		return nil
 	}
 	nights, first, looked, last := 0, true, 0, int64(-1)
-	err := readChunks(context.Background(), path, of.start, of.end, func(b []byte, _ int64) bool {
+	err := readChunks(context.Background(), path, of.start, of.end, chunkSize, func(b []byte, _ int64) bool {
 		for rest := b; len(rest) > 0; {
 			var line []byte
 			line, rest, _ = bytes.Cut(rest, []byte("\n"))

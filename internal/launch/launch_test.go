@@ -174,7 +174,7 @@ func TestBuild_Environment(t *testing.T) {
 	if p.Ports["PORT"] != 4002 || p.Ports["ADMIN_PORT"] != 5002 || len(p.Ports) != 2 {
 		t.Errorf("Ports = %v", p.Ports)
 	}
-	if want := s.Root + "/dump"; p.CrashDump != want {
+	if want := s.Root + "/dump"; p.CrashDump != want || p.OwnDump {
 		t.Errorf("CrashDump = %q, want %q", p.CrashDump, want)
 	}
 }
@@ -296,5 +296,45 @@ func TestPlan_Prepare(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+func TestBuild_CrashDump(t *testing.T) {
+	t.Parallel()
+	root := tree(t, "bin/shop=#!/bin/sh\n")
+	dump := filepath.Join(filepath.Dir(root), "run", "erl_crash.dump")
+	tests := []struct {
+		name   string
+		limits *DumpLimits
+		env    []Var
+		own    bool
+		want   []string // of the environment
+	}{
+		{"as the BEAM has it", nil, nil, false, nil},
+		{"bounded", &DumpLimits{Seconds: 30, Bytes: 1000}, nil, true,
+			[]string{"ERL_CRASH_DUMP=" + dump, "ERL_CRASH_DUMP_BYTES=1000", "ERL_CRASH_DUMP_SECONDS=30"}},
+		{"none", &DumpLimits{}, nil, true, []string{"ERL_CRASH_DUMP=" + dump, "ERL_CRASH_DUMP_SECONDS=0"}},
+		{"one's own", &DumpLimits{Seconds: 30, Bytes: 1000}, []Var{{Key: "ERL_CRASH_DUMP", Value: "/x/dump"}, {Key: "ERL_CRASH_DUMP_BYTES", Value: "7"}}, false,
+			[]string{"ERL_CRASH_DUMP=/x/dump", "ERL_CRASH_DUMP_BYTES=7", "ERL_CRASH_DUMP_SECONDS=30"}},
+	}
+	for _, tt := range tests {
+		s := spec(Erlang, root)
+		s.Dump, s.Env = tt.limits, tt.env
+		p := mustBuild(t, s)
+		var got []string
+		for _, kv := range p.Env {
+			if strings.HasPrefix(kv, "ERL_CRASH") {
+				got = append(got, kv)
+			}
+		}
+		if !slices.Equal(got, tt.want) || p.OwnDump != tt.own {
+			t.Errorf("%s: %q, own %v, want %q, %v", tt.name, got, p.OwnDump, tt.want, tt.own)
+		}
+		if err := p.Prepare(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Dir(p.CrashDump)); tt.own && err != nil {
+			t.Errorf("%s: no folder for it: %v", tt.name, err)
+		}
 	}
 }
