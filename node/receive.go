@@ -244,7 +244,7 @@ func (r *receiver) firstFragment(seq, left uint64, b []byte) error {
 	}
 	r.assembled += len(rest)
 	r.fragments[seq] = a
-	r.buf.bulk = true
+	r.buf.expectBulk()
 	return r.withinLimit(a)
 }
 

@@ -65,6 +65,14 @@ func (w *wireReader) rest() {
 	}
 }
 
+// expectBulk is told that more of a large message is to come.
+func (w *wireReader) expectBulk() {
+	w.bulk = true
+	if w.sock != nil {
+		w.sock.Widen()
+	}
+}
+
 // room is the end of what may be read into when n bytes are needed at least.
 func (w *wireReader) room(n int) int {
 	end := len(w.buf)

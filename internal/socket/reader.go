@@ -23,6 +23,9 @@ const (
 	// muteBytes is what must have come for the kernel to wake anybody while a reader looks.
 	muteBytes = 16 << 10
 
+	// wideBytes is what the kernel may keep of a socket that large messages come over; net.ipv4.tcp_rmem bounds it.
+	wideBytes = 8 << 20
+
 	vainLooks  = 4   // so many in a row, and the reader goes back to sleeping
 	leastSoons = 4   // so many short sleeps in a row, and it looks again; doubled when that was in vain
 	mostSoons  = 256 // a steady stream of a message every 50 µs costs less than half a percent then
@@ -49,6 +52,7 @@ type Reader struct {
 	looked bool      // in this read
 	parked time.Time // when this read went to sleep; zero: it did not
 	muted  bool      // SO_RCVLOWAT is muteBytes
+	wide   bool      // Widen was called
 	trust  int       // looks that may still be in vain
 	soons  int       // short sleeps in a row
 	need   int       // so many, and the reader looks
@@ -197,4 +201,18 @@ func (r *Reader) woke() {
 func (r *Reader) mute(fd uintptr, n int) {
 	r.muted = n > 1
 	unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n)
+}
+
+// Widen prepares for large messages. A reader that takes everything at once makes the kernel believe that a small buffer
+// will do, and the sender stops whenever that is full. SO_RCVLOWAT widens the buffer and leaves it so; SO_RCVBUF would
+// end the kernel's own tuning.
+func (r *Reader) Widen() {
+	if r.wide {
+		return
+	}
+	r.wide = true
+	r.raw.Control(func(fd uintptr) { // fails when closed, which the next read tells
+		r.mute(fd, wideBytes)
+		r.mute(fd, 1)
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -177,5 +178,31 @@ func TestNewReader_OnlySockets(t *testing.T) {
 	defer b.Close()
 	if NewReader(a) != nil {
 		t.Error("a reader of a pipe")
+	}
+}
+
+// A wide socket has a larger buffer, and is read as before.
+func TestReader_Widen(t *testing.T) {
+	t.Parallel()
+	ours, theirs := pair(t)
+	ours.SetDeadline(time.Now().Add(20 * time.Second))
+	r := NewReader(ours)
+	size := func() (n int) {
+		r.raw.Control(func(fd uintptr) { n, _ = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF) })
+		return n
+	}
+	before := size()
+	r.Widen()
+	if after := size(); runtime.GOOS == "linux" && after <= before {
+		t.Errorf("SO_RCVBUF is %d, was %d", after, before)
+	}
+	if n := lowat(t, r); n != 1 {
+		t.Errorf("SO_RCVLOWAT is %d", n)
+	}
+	if _, err := theirs.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := r.Read(make([]byte, 10)); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
 	}
 }
