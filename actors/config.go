@@ -32,8 +32,9 @@ type AppSpec struct {
 	Strategy  Strategy
 	Stop      time.Duration // how long init:stop may take; 0: 15 s
 	CrashLoop CrashLoop
-	Mesh      bool // ready instances are connected to each other
-	Keep      int  // old releases kept on disk; 0: 3, negative: none
+	Mesh      bool     // ready instances are connected to each other
+	MeshWith  []string // and to those of these apps, which have the same cookie
+	Keep      int      // old releases kept on disk; 0: 3, negative: none
 	Limits    Limits
 
 	Surroundings Surroundings

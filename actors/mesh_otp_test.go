@@ -2,6 +2,9 @@ package actors
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +13,9 @@ import (
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/launch"
+	"github.com/beamkeeper/beamkeeper/internal/sampletest"
+	"github.com/beamkeeper/beamkeeper/node/nodetest"
+	"github.com/beamkeeper/beamkeeper/release"
 )
 
 // nodes is what erlang:nodes/0 gives in an instance, sorted; "?" when it does not answer.
@@ -100,6 +106,118 @@ func TestOTP_Mesh(t *testing.T) {
 		return len(app.Instances) == 3 && app.Deployment != nil && app.Deployment.Outcome == api.DeploymentFailed
 	})
 	f.meshed("after a failed deployment", second)
+}
+
+// An app's mesh can have others in it: here an Elixir app, which asks for nothing itself.
+func TestOTP_MeshAcrossApps(t *testing.T) {
+	t.Parallel()
+	other := sampletest.AppName("elixir")
+	f := newField(t, launch.Erlang, func(a *AppSpec) { a.Replicas, a.Mesh, a.MeshWith = 2, true, []string{other} })
+	second := f.cfg.Apps[0]
+	second.Name, second.Language, second.Mesh, second.MeshWith = other, launch.Elixir, false, nil
+	second.Ports = []launch.Port{{Key: "PORT", Base: nodetest.FreePorts(t, 4)}}
+	f.cfg.Apps = append(f.cfg.Apps, second)
+	f.up()
+	f.publish("0.1.0")
+	file := sampletest.Build(t, "elixir", "0.1.0")
+	if _, err := release.Publish(t.Context(), release.PublishOptions{Bucket: f.bucket, App: other, File: file, Version: "0.1.0"}); err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := f.running(f.app, "0.1.0", 2), f.running(other, "0.1.0", 2)
+	for n, i := range ours {
+		want := []string{ours[1-n].Name, theirs[0].Name, theirs[1].Name}
+		slices.Sort(want)
+		f.until("the siblings of "+i.Name, func() bool { return slices.Equal(f.instance(f.app, i.Name).Sees, want) })
+	}
+	for _, i := range theirs {
+		f.until("the connections of "+i.Name, func() bool {
+			got := f.nodes(i)
+			return strings.Contains(got, ours[0].Node) && strings.Contains(got, ours[1].Node) // and not to each other, but for global's doing
+		})
+		if got := f.instance(other, i.Name).Sees; got != nil {
+			t.Errorf("%s sees %v in the status", i.Name, got)
+		}
+	}
+}
+
+// Two siblings whose connection is cut are connected again. When that does not work it is told, in the events and in the
+// status, until it does.
+func TestOTP_MeshTellsOfThoseItCannotConnect(t *testing.T) {
+	t.Parallel()
+	for _, otp := range nodetest.Want(t, "27", "29") {
+		t.Run("OTP"+otp.Release, func(t *testing.T) {
+			t.Parallel()
+			f := newField(t, launch.Erlang, func(a *AppSpec) { a.Replicas, a.Mesh = 2, true }).up()
+			file := sampletest.BuildWith(t, otp.Bin, "erlang", "0.1.0")
+			if _, err := release.Publish(t.Context(), release.PublishOptions{Bucket: f.bucket, App: f.app, File: file, Version: "0.1.0"}); err != nil {
+				t.Fatal(err)
+			}
+			list := f.running(f.app, "0.1.0", 2)
+			f.meshed("at first", list)
+			if list[0].OTPRelease != otp.Release {
+				t.Errorf("the instances run on OTP %s", list[0].OTPRelease)
+			}
+			a, b := list[0], list[1]
+			call := func(text string) {
+				t.Helper()
+				if reply, err := f.sys.RPC(t.Context(), api.RPCRequest{Target: api.Target{App: f.app, Instance: a.Name}, Call: text}); err != nil || reply.Text != "true" {
+					t.Fatalf("%s gives %+v, %v", text, reply, err)
+				}
+			}
+			if os.Geteuid() == 0 {
+				cut(t, a.OSPID, b.OSPID)
+				f.meshed("after a cut", list)
+			}
+
+			call("erlang:set_cookie('" + b.Node + "', other)")
+			call("erlang:disconnect_node('" + b.Node + "')")
+			f.until("word of it in the status", func() bool {
+				return slices.ContainsFunc(f.world.app(f.app).Problems, func(p api.Problem) bool {
+					return strings.Contains(p.What, a.Name) && strings.Contains(p.What, b.Name) && strings.Contains(p.What, "attempts") && strings.Contains(p.Remedy, "doctor dist")
+				})
+			})
+			if n := len(f.eventsOf(api.EventSiblingLost)); n != 1 {
+				t.Errorf("%d events say so", n)
+			}
+			call("erlang:set_cookie('" + b.Node + "', 'field-cookie')")
+			f.meshed("afterwards", list)
+			f.until("the end of the problem", func() bool {
+				return len(f.world.app(f.app).Problems) == 0 && len(f.eventsOf(api.EventSiblingBack)) == 1
+			})
+		})
+	}
+}
+
+// cut ends the TCP connections between two OS processes, as a broken network would.
+func cut(t *testing.T, a, b int) {
+	t.Helper()
+	out, err := exec.Command("ss", "-tnpH", "state", "established").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := map[string]string{} // address → pid=N,
+	var rows [][]string
+	for line := range strings.Lines(string(out)) {
+		if fields := strings.Fields(line); len(fields) == 5 {
+			rows = append(rows, fields)
+			owner[fields[2]] = fields[4]
+		}
+	}
+	of := func(address string, pid int) bool {
+		return strings.Contains(owner[address], fmt.Sprintf("pid=%d,", pid))
+	}
+	n := 0
+	for _, r := range rows {
+		if of(r[2], a) && of(r[3], b) {
+			if out, err := exec.Command("ss", "-K", "-tn", "src", r[2], "dst", r[3]).CombinedOutput(); err != nil {
+				t.Fatalf("ss -K: %v\n%s", err, out)
+			}
+			n++
+		}
+	}
+	if n == 0 {
+		t.Fatalf("no connection between %d and %d", a, b)
+	}
 }
 
 func TestOTP_NoMesh(t *testing.T) {

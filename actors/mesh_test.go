@@ -28,7 +28,7 @@ func TestUnconnected(t *testing.T) {
 		{"who did not answer is left alone", views{"a": {"x"}, "b": {"x"}}, []pair{{"a", "b"}}},
 	}
 	for _, tt := range tests {
-		if got := unconnected(tt.sees); !slices.Equal(got, tt.want) {
+		if got := unconnected(tt.sees, nil); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
@@ -52,7 +52,7 @@ func TestSettled(t *testing.T) {
 		{"one sees one that is gone, and not its sibling", []string{"a", "b"}, views{"a": {"o"}, "b": {"a"}}, false},
 	}
 	for _, tt := range tests {
-		if got := settled(tt.ready, tt.sees); got != tt.want {
+		if got := settled(tt.ready, tt.sees, unconnected(tt.sees, nil)); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 	}
@@ -89,13 +89,13 @@ func TestDue(t *testing.T) {
 func TestSiblingsIn(t *testing.T) {
 	t.Parallel()
 	nodes := etf.List{etf.Atom("shop-bbbbbb@h"), etf.Atom("shop-aaaaaa@h"), etf.Atom("shop-cccccc@other"), etf.Atom("shopping-aaaaaa@h"), etf.Atom("shop@h"), etf.Atom("remsh"), int64(7)}
-	if got := siblingsIn(nodes, "shop", "h"); !slices.Equal(got, []string{"shop-aaaaaa", "shop-bbbbbb"}) {
+	if got := siblingsIn(nodes, []string{"shop"}, "h"); !slices.Equal(got, []string{"shop-aaaaaa", "shop-bbbbbb"}) {
 		t.Errorf("siblings %v", got)
 	}
-	if got := siblingsIn(etf.List{}, "shop", "h"); got == nil || len(got) != 0 {
+	if got := siblingsIn(etf.List{}, []string{"shop"}, "h"); got == nil || len(got) != 0 {
 		t.Errorf("of an empty list %#v, want one that is empty and not nil", got)
 	}
-	if got := siblingsIn(etf.Tuple{etf.Atom("badrpc")}, "shop", "h"); !reflect.DeepEqual(got, []string(nil)) {
+	if got := siblingsIn(etf.Tuple{etf.Atom("badrpc")}, []string{"shop"}, "h"); !reflect.DeepEqual(got, []string(nil)) {
 		t.Errorf("of no list %#v", got)
 	}
 }

@@ -36,6 +36,7 @@ var startSettings = map[string]bool{
 	"Stop":      false,
 	"CrashLoop": false,
 	"Mesh":      false,
+	"MeshWith":  false,
 	"Keep":      false,
 }
 

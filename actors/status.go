@@ -102,6 +102,9 @@ func (s *System) instanceStatus(rec state.Instance, now time.Time) api.Instance 
 	if i.State == api.StateBackoff {
 		i.RetryAt = api.Time{Time: v.retry.UTC()}
 	}
+	if i.OSPID != 0 && !i.OTPConnected && s.dumping(rec, rec.Process) {
+		i.LastError = "it has crashed and writes its crash dump; it is started again when that is done"
+	}
 	if i.Ports == nil {
 		i.Ports = map[string]int{}
 	}
@@ -110,7 +113,7 @@ func (s *System) instanceStatus(rec state.Instance, now time.Time) api.Instance 
 
 // appProblems is what is wrong with an app now.
 func (s *System) appProblems(spec AppSpec, rec state.App) []api.Problem {
-	list := s.confinement.problems(spec.Name)
+	list := append(s.confinement.problems(spec.Name), s.meshProblems(spec.Name)...)
 	if c, ok := s.board.change(spec.Name); ok && c.Err != nil {
 		p := api.Problem{Since: api.Time{Time: c.at.UTC()}, What: c.Err.Error()}
 		switch {

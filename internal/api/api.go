@@ -185,6 +185,8 @@ const (
 	EventReleaseMended    = "release_mended"
 	EventNodeUp           = "node_up"
 	EventNodeDown         = "node_down"
+	EventSiblingLost      = "sibling_unreachable" // two instances of a mesh cannot be connected; Data["sibling"], ["attempts"]
+	EventSiblingBack      = "sibling_reconnected" // they can
 	EventDaemonStarted    = "daemon_started"
 	EventDaemonStopped    = "daemon_stopped"
 	EventActorRestarted   = "actor_restarted" // a crash inside the daemon that the tree repaired

@@ -40,6 +40,8 @@ type App struct {
 	Logs       AppLogs    `yaml:"logs" doc:"What is other than in the section logs for this app."`
 	CrashDump  CrashDump  `yaml:"crash_dump" doc:"Crash dumps of the instances. They are collected in monitored_app_log_path/APP/dumps. An ERL_CRASH_DUMP of env wins, and is left where it is."`
 	Cluster    string     `yaml:"cluster" default:"none" enum:"none|mesh" doc:"mesh: ready instances are connected to each other, again after a restart or a partition, and the status shows which siblings each sees. none: the daemon connects no instance to another."`
+
+	ClusterWith []string `yaml:"cluster_with" doc:"With cluster: mesh: other apps whose ready instances these are connected to as well. They must have the same cookie."`
 }
 
 // AppDir is a folder of an app.

@@ -125,6 +125,7 @@ var classes = map[string]Class{
 	"applications[].crash_loop.limit":         ClassImmediate,
 	"applications[].crash_loop.window_ms":     ClassImmediate,
 	"applications[].cluster":                  ClassImmediate,
+	"applications[].cluster_with":             ClassImmediate,
 
 	"applications[].limits.memory_max":  ClassRollingRestart,
 	"applications[].limits.memory_high": ClassRollingRestart,

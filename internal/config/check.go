@@ -55,7 +55,30 @@ func (p *parser) check(c *Config) {
 		}
 		p.checkApp(a, at)
 	}
+	for i := range c.Applications {
+		p.checkCluster(c, i)
+	}
 	p.checkPorts(c)
+}
+
+// checkCluster looks at the apps that an app is connected with.
+func (p *parser) checkCluster(c *Config, i int) {
+	a := &c.Applications[i]
+	for j, name := range a.ClusterWith {
+		at := fmt.Sprintf("applications[%d].cluster_with[%d]", i, j)
+		k := slices.IndexFunc(c.Applications, func(o App) bool { return o.Name == name })
+		switch {
+		case a.Cluster != "mesh":
+			p.at(KindMissing, at, "set cluster: mesh", "app %q is no mesh that could have others in it", a.Name)
+			return
+		case name == a.Name:
+			p.at(KindValue, at, "take it out", "%q is the app itself", name)
+		case k < 0:
+			p.at(KindValue, at, "name an app of applications", "there is no app %q", name)
+		case c.Applications[k].CookieFile != a.CookieFile:
+			p.at(KindClash, at, "give both the same cookie_file", "the apps %q and %q have different cookies, and so cannot connect", a.Name, name)
+		}
+	}
 }
 
 var instanceSuffix = regexp.MustCompile(`^[0-9a-z]{6}$`)

@@ -357,6 +357,25 @@ func TestParse_TLSFilesNeedAllThree(t *testing.T) {
 	}
 }
 
+func TestParse_ClusterWith(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"{name: shop, cluster: mesh, cluster_with: [none]}":                      `2:48: applications[0].cluster_with[0]: there is no app "none"`,
+		"{name: shop, cluster: mesh, cluster_with: [shop]}":                      `"shop" is the app itself`,
+		"{name: shop, cluster_with: [till]}":                                     `app "shop" is no mesh`,
+		"{name: shop, cluster: mesh, cluster_with: [till], cookie_file: /other}": `different cookies`,
+	} {
+		problems := problemsOf(t, "applications:\n  - "+text+"\n  - {name: till}\n")
+		if len(problems) != 1 || !strings.Contains(problems[0].String(), want) {
+			t.Errorf("%s: problems %v, want %q", text, problems, want)
+		}
+	}
+	c := mustParse(t, "applications:\n  - {name: shop, cluster: mesh, cluster_with: [till]}\n  - {name: till}\n")
+	if got := c.Applications[0].ClusterWith; len(got) != 1 || got[0] != "till" {
+		t.Errorf("cluster_with is %v", got)
+	}
+}
+
 func TestParse_TLSModes(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
