@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,6 +101,11 @@ printf '=erl_crash_dump:0.5\nFri\nSlogan: slow\nx\n=end\n' >&5; exit 1`
 	w.up()
 	w.run("shop", "1.0.0")
 	target := api.Target{App: "shop", Instance: w.running("shop", "1.0.0", 1)[0].Name}
+	w.cluster.set(func() { w.cluster.refuse[""] = errors.New("it says nothing") })
+	w.cluster.Disconnect(w.sys.nodeName(target.Instance))
+	w.until("the status to say so", func() bool {
+		return strings.Contains(w.instance("shop", target.Instance).LastError, "writes its crash dump")
+	})
 	if err := w.sys.Stop(t.Context(), target); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package applog
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -364,6 +365,47 @@ func TestRotation_RecoveryFreesTheSpace(t *testing.T) {
 			if got := readAll(t, path, Query{}); len(got) != 3000 {
 				t.Errorf("cut off when %s: Search gives %d lines", step, len(got))
 			}
+		}
+	}
+}
+
+// Archives are cut between entries: a crash has its stack with it.
+func TestRotation_KeepsEntriesWhole(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "shop-abc123-stdout.log")
+	var b strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&b, "09:00:00.%03d [error] crash %d\n%s", i%1000, i, strings.Repeat("    (stdlib 4.0) gen_server.erl:1: some/3\n", 1+i%9))
+	}
+	appendTo(t, path, b.String())
+	if made, err := (rotation{path: path, part: 60 << 10, now: time.Now()}).run(); err != nil || made < 5 {
+		t.Fatal(made, err)
+	}
+	list, err := archivesOf(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begins := []string{}
+	for _, a := range list {
+		f, err := openArchive(a.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(f).ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		begins = append(begins, line)
+	}
+	live, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begins = append(begins, string(live[parseHead(live).at:]))
+	for _, l := range begins {
+		if !strings.HasPrefix(l, "09:00:") {
+			t.Errorf("a piece begins with %.60q", l)
 		}
 	}
 }

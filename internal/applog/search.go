@@ -67,8 +67,6 @@ type found struct {
 	order int
 	lines chan []Line
 	batch []Line
-	last  time.Time // times never go back in a file's place in the merge
-	key   time.Time
 
 	// when lines is closed
 	next int64
@@ -87,11 +85,6 @@ func (s *found) advance() bool {
 		}
 		s.batch = batch
 	}
-	s.key = s.batch[0].Time
-	if s.key.Before(s.last) {
-		s.key = s.last
-	}
-	s.last = s.key
 	return true
 }
 
@@ -99,7 +92,7 @@ type mergeHeap []*found
 
 func (h mergeHeap) Len() int { return len(h) }
 func (h mergeHeap) Less(i, j int) bool {
-	if c := h[i].key.Compare(h[j].key); c != 0 {
+	if c := h[i].batch[0].Time.Compare(h[j].batch[0].Time); c != 0 {
 		return c < 0
 	}
 	return h[i].order < h[j].order
