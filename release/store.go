@@ -110,6 +110,7 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if err := s.open(); err != nil {
+		s.running.Wait()
 		if s.lock != nil {
 			s.lock.Close()
 		}
@@ -227,7 +228,8 @@ func names(dir string) ([]string, error) {
 	return all, err
 }
 
-// sweepTemp removes the unfinished files and folders in dir.
+// sweepTemp begins to remove the unfinished files and folders in dir. Nobody waits for it: a release may have thousands of
+// files, and none of the names is used again. Close does.
 func (s *Store) sweepTemp(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -239,9 +241,11 @@ func (s *Store) sweepTemp(dir string) error {
 		}
 		name := filepath.Join(dir, e.Name())
 		s.log.Info("removing what was left unfinished", "path", name)
-		if err := removeAll(name); err != nil {
-			return err
-		}
+		s.running.Go(func() {
+			if err := removeAll(name); err != nil {
+				s.log.Warn("what was left unfinished is still there", "path", name, "err", err)
+			}
+		})
 	}
 	return nil
 }

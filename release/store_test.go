@@ -62,13 +62,27 @@ func fetchOK(t testing.TB, s *Store, app string, cur Current) Release {
 	return r
 }
 
-// leftovers lists what is unfinished below dir, and files of trees and caches when none should be.
-func leftovers(t testing.TB, dir string) []string {
+// leftovers lists what is unfinished below dir after a while: a store removes what it finds beside its other work.
+func leftovers(t testing.TB, dir string) (all []string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if all = unfinished(t, dir); len(all) == 0 {
+			return nil
+		}
+	}
+	return all
+}
+
+// unfinished lists what is unfinished below dir now.
+func unfinished(t testing.TB, dir string) []string {
 	t.Helper()
 	var all []string
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasPrefix(d.Name(), tempPrefix) {
 			all = append(all, name)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // being removed
 		}
 		return err
 	})
@@ -261,7 +275,7 @@ func TestStore_FetchFailsAtTheLastStep(t *testing.T) {
 	cfg := sh.config()
 	cfg.Step = func(step string) {
 		if step == "rename" {
-			for _, work := range leftovers(t, filepath.Join(cfg.Dir, releasesDir)) {
+			for _, work := range unfinished(t, filepath.Join(cfg.Dir, releasesDir)) {
 				if err := os.RemoveAll(work); err != nil {
 					t.Error(err)
 				}
