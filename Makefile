@@ -5,10 +5,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PKG ?= ./...
 FUZZTIME ?= 20s
 
-.PHONY: help build packages run stop test race fuzz bench lint clean
+.PHONY: help build packages run stop test race fuzz bench endurance lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the one static binary, ./beamkeeper
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o beamkeeper ./cmd/beamkeeper
@@ -47,6 +47,9 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 bench: ## measure against the BEAM in the same run: terms, distribution over TCP and TLS, actors, logs, the daemon
 	@testdata/testbed/install.sh test
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./etf ./node ./tlsdist ./actors/bridge ./internal/applog ./cmd/beamkeeper
+
+endurance: ## 5,000 deployments, each followed by a crash: nothing may leak (15 minutes)
+	$(GO) test ./actors -run '^TestEndurance$$' -endurance 5000 -v -timeout 60m
 
 clean: stop ## stop the demo, remove what was built
 	rm -rf beamkeeper run dist

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -63,7 +64,9 @@ func (f footprint) String() string {
 // However often it deploys and sees an instance crash, the daemon needs no more memory, goroutines, descriptors and files
 // than before; what it keeps of the past is bounded. It is not parallel: the numbers are those of the whole process.
 func TestEndurance(t *testing.T) {
-	w := newWorld(t, app("shop", 1)).up()
+	w := newWorld(t, app("shop", 1))
+	w.cfg.Log = slog.New(slog.DiscardHandler)
+	w.up()
 	cycle := func(n int) {
 		version := fmt.Sprintf("1.0.%d", n)
 		w.run("shop", version)

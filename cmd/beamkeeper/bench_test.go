@@ -302,6 +302,50 @@ func BenchmarkIdle(b *testing.B) {
 	}
 }
 
+// BenchmarkAdoption is the time from the start of a daemon until it answers, and until it has taken over all instances
+// that an earlier one left when it was killed: each connected and asked, none restarted. All are real BEAMs.
+func BenchmarkAdoption(b *testing.B) {
+	tarball, binary := sampletest.Build(b, "erlang", "0.1.0"), buildBinary(b)
+	for _, replicas := range []int{10, 100} {
+		b.Run(fmt.Sprintf("instances=%d", replicas), func(b *testing.B) {
+			for b.Loop() {
+				h := newBenchHost(b, binary, replicas, replicas)
+				h.offer("0.1.0", tarball)
+				h.announce("0.1.0")
+				var answers, all []time.Duration
+				for range 5 {
+					before := h.osPIDs()
+					_ = h.cmd.Process.Kill()
+					_ = h.cmd.Wait()
+					began := time.Now()
+					answers = append(answers, h.start())
+					h.until("all to be taken over", func() bool {
+						return h.ready("0.1.0") && !slices.ContainsFunc(h.instances(), func(i api.Instance) bool { return !i.OTPConnected })
+					})
+					all = append(all, time.Since(began))
+					if now := h.osPIDs(); !slices.Equal(now, before) {
+						b.Fatalf("other OS processes run now")
+					}
+				}
+				slices.Sort(answers)
+				slices.Sort(all)
+				b.ReportMetric(ms(answers[2]), "answer-ms")
+				b.ReportMetric(ms(all[2]), "all-ready-ms")
+				b.ReportMetric(ms(all[4]), "worst-ms")
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func (h *benchHost) osPIDs() []int {
+	var pids []int
+	for _, i := range h.instances() {
+		pids = append(pids, i.OSPID)
+	}
+	return pids
+}
+
 // cpu returns the CPU time that the daemon has used.
 func (h *benchHost) cpu() time.Duration {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", h.cmd.Process.Pid))

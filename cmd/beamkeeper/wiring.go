@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/actors"
@@ -153,6 +154,8 @@ func startError(err error) error {
 		e.Hint = restoreHint(len(damaged.Backups))
 	case errors.Is(err, state.ErrSchema):
 		e.Code, e.Hint = api.CodeRefused, "run the newer version again"
+	case errors.Is(err, syscall.EROFS):
+		e.Hint = "the file system is read-only (an error of the disk can do that: see dmesg); the running instances are left alone"
 	case errors.Is(err, os.ErrPermission):
 		e.Code, e.Hint = api.CodeDenied, "run the daemon as a user who may write there, or move the paths in the configuration"
 	}
