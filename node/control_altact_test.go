@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/big"
@@ -18,6 +19,8 @@ func TestControl_AltactSig(t *testing.T) {
 	t.Parallel()
 	n, _, wire := pipeLink(t, nil)
 	wire.SetDeadline(time.Now().Add(20 * time.Second))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	var box Mailbox
 	p := n.Spawn(&box)
 	if err := p.Register("box"); err != nil {
@@ -53,7 +56,7 @@ func TestControl_AltactSig(t *testing.T) {
 		{etf.Tuple{opAltactSig, huge, him, etf.Atom("box")}, message + `"box" 0: hi`, false},
 	} {
 		sendControl(t, wire, c.ctl, hi)
-		s, err := box.Next(t.Context())
+		s, err := box.Next(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +95,7 @@ func TestControl_AltactSig(t *testing.T) {
 	}
 	var got []string
 	for box.Len() > 0 {
-		s, _ := box.Next(t.Context())
+		s, _ := box.Next(ctx)
 		got = append(got, strings.TrimPrefix(signalText(s), "message "))
 	}
 	from := "from " + etf.Format(him)
@@ -183,7 +186,8 @@ func TestProcess_PriorityAtHome(t *testing.T) {
 	var box Mailbox
 	p, q := n.Spawn(&box), n.Spawn(&Mailbox{})
 	plain, urgent := p.Alias(), p.PriorityAlias()
-	ctx := t.Context()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	for _, err := range []error{
 		q.Send(ctx, ToPid(p.Pid()), etf.Atom("one")), q.SendPriority(ctx, ToAlias(plain), etf.Atom("two")),
 		q.SendPriority(ctx, ToAlias(urgent), etf.Atom("urgent")), q.SendExitTo(ctx, ToAlias(urgent), etf.Atom("exit"), true),
@@ -238,7 +242,11 @@ func TestControl_NativeRecords(t *testing.T) {
 			t.Parallel()
 			n, l, wire := pipeLink(t, nil)
 			send(t, wire, n.Spawn(&Mailbox{}).Pid())
-			<-l.finished
+			select {
+			case <-l.finished:
+			case <-time.After(20 * time.Second):
+				t.Fatal("the link lives on")
+			}
 			if !errors.Is(l.err, ErrProtocol) || !errors.Is(l.err, etf.ErrRecord) || !strings.Contains(l.err.Error(), "NATIVE_RECORDS") {
 				t.Errorf("link ended with %v", l.err)
 			}
@@ -264,6 +272,8 @@ func TestProcess_LinkCrossesUnlink(t *testing.T) {
 	t.Parallel()
 	n, l, wire := pipeLink(t, nil)
 	wire.SetDeadline(time.Now().Add(20 * time.Second))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	var box Mailbox
 	p := n.Spawn(&box)
 	us, him := etf.Format(p.Pid()), etf.Format(beamPid)
@@ -276,7 +286,7 @@ func TestProcess_LinkCrossesUnlink(t *testing.T) {
 		t.Errorf("answer %s", got)
 	}
 	sendControl(t, wire, etf.Tuple{opSendSender, beamPid, p.Pid()}, etf.Atom("then")) // has come when UNLINK_ID is over and done
-	if _, err := box.Next(t.Context()); err != nil {
+	if _, err := box.Next(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := p.asked(beamPid, l, nil); !again || err != nil {
@@ -286,7 +296,7 @@ func TestProcess_LinkCrossesUnlink(t *testing.T) {
 		t.Errorf("asked once more = %v, %v", again, err)
 	}
 	sendControl(t, wire, etf.Tuple{opPayloadExit, beamPid, p.Pid()}, etf.Atom("bye"))
-	if s, err := box.Next(t.Context()); err != nil || !s.(Exit).Linked {
+	if s, err := box.Next(ctx); err != nil || !s.(Exit).Linked {
 		t.Errorf("exit of the linked one: %+v, %v", s, err)
 	}
 }

@@ -171,7 +171,7 @@ func TestLink_MalformedInput(t *testing.T) {
 		"spawn reply with a number":              ctl(etf.Tuple{opSpawnReply, ref, ours, 0, 7}),
 		"group leader that is no pid":            ctl(etf.Tuple{opGroupLeader, 7, ours}),
 		"altact of three elements":               ctl(etf.Tuple{opAltactSig, 0, pid}),
-		"altact with negative flags":             frame(append(ctl(etf.Tuple{opAltactSig, -1, pid, ours})[4:], 106)...),
+		"altact with negative flags":             frame(append(ctl(etf.Tuple{opAltactSig, -32, pid, ours})[4:], 106)...),
 		"altact with huge negative flags":        frame(append(ctl(etf.Tuple{opAltactSig, new(big.Int).Lsh(big.NewInt(-1), 100), pid, ours})[4:], 106)...),
 		"altact with flags that are no number":   frame(append(ctl(etf.Tuple{opAltactSig, etf.Atom("x"), pid, ours})[4:], 106)...),
 		"altact by nobody":                       frame(append(ctl(etf.Tuple{opAltactSig, 0, etf.Atom("x"), ours})[4:], 106)...),
@@ -194,7 +194,11 @@ func TestLink_MalformedInput(t *testing.T) {
 			n.Spawn(&Mailbox{}).Register("box")
 			wire.SetDeadline(time.Now().Add(20 * time.Second))
 			go wire.Write(b) // the link may close before all is read
-			<-l.finished
+			select {
+			case <-l.finished:
+			case <-time.After(20 * time.Second):
+				t.Fatal("the link lives on")
+			}
 			if !errors.Is(l.err, ErrProtocol) {
 				t.Errorf("link ended with %v, want ErrProtocol", l.err)
 			}

@@ -2,11 +2,15 @@ package node_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/node"
@@ -341,11 +345,55 @@ func pairLost(t *testing.T, p pair) {
 	}
 }
 
+// meeting is a transport that lets a connection of ours and one of the peer's begin their handshakes together.
+type meeting struct {
+	node.TCP
+	meet chan struct{}
+	met  *atomic.Int32 // how often they did
+}
+
+// alone is how long a connection waits for the other one, which may not come.
+const alone = time.Second
+
+func (m meeting) Dial(ctx context.Context, addr string, peer node.Name) (net.Conn, error) {
+	c, err := m.TCP.Dial(ctx, addr, peer)
+	if err == nil {
+		select {
+		case m.meet <- struct{}{}:
+			m.met.Add(1)
+		case <-time.After(alone):
+		}
+	}
+	return c, err
+}
+
+func (m meeting) Listen(ctx context.Context, addr string) (net.Listener, error) {
+	l, err := m.TCP.Listen(ctx, addr)
+	return meetingListener{l, m.meet}, err
+}
+
+type meetingListener struct {
+	net.Listener
+	meet chan struct{}
+}
+
+func (l meetingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		select {
+		case <-l.meet:
+		case <-time.After(alone):
+		}
+	}
+	return c, err
+}
+
 // pairSimultaneous connects from both sides at the same moment, again and again: there is always one link, which works.
 // The greater name wins, so it is done with one of each kind.
 func pairSimultaneous(t *testing.T, p pair) {
 	for _, ours := range []string{p.named("aaa") + "@localhost", p.named("zzz") + "@localhost"} {
-		n := startNode(t, ours, p.epmd)
+		m := meeting{meet: make(chan struct{}), met: new(atomic.Int32)}
+		n := startNode(t, ours, p.epmd, func(c *node.Config) { c.Transport = m })
 		for i := range 20 {
 			var wg sync.WaitGroup
 			wg.Go(func() {
@@ -370,6 +418,9 @@ func pairSimultaneous(t *testing.T, p pair) {
 			}
 			n.Disconnect(nameOf(p.e))
 			eventually(t, "the BEAM's nodedown", func() bool { return !strings.Contains(p.eval(t, "nodes(hidden)"), ours) })
+		}
+		if m.met.Load() == 0 {
+			t.Errorf("%s: no two connections met", ours)
 		}
 		n.Close()
 	}
