@@ -184,6 +184,7 @@ func TestJournal_Alone(t *testing.T) {
 		t.Error("there is a log file too")
 	}
 	w.up()
+	wantCode(t, w.sys.Logs(t.Context(), api.LogRequest{Target: api.Target{App: "shop"}}, nil), api.CodeRefused)
 }
 
 // Without a journal the lines go to the files, and that is told.

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -22,6 +23,9 @@ func (s *System) Logs(ctx context.Context, r api.LogRequest, yield func(api.LogL
 		return err
 	}
 	if q.Files, err = s.logsOf(r); err != nil {
+		return err
+	}
+	if err := s.inJournal(r.App, q.Files); err != nil {
 		return err
 	}
 	if r.From != nil {
@@ -49,6 +53,20 @@ func (s *System) Logs(ctx context.Context, r api.LogRequest, yield func(api.LogL
 			Instance: l.File.Instance, Stream: l.File.Stream, Time: api.Time{Time: l.Time}, Level: l.Level.String(), Text: l.Text, End: l.End,
 		})
 	}))
+}
+
+// inJournal says where to look for lines that are in the journal alone.
+func (s *System) inJournal(app string, files []applog.File) error {
+	spec, _ := s.spec(app)
+	if spec.LogTarget != targetJournal {
+		return nil
+	}
+	for _, f := range files {
+		if _, err := os.Stat(f.Path); err == nil {
+			return nil // of before that, or without a journal
+		}
+	}
+	return &api.Error{Code: api.CodeRefused, Message: fmt.Sprintf("the instances of %s write to systemd's journal (logs.target)", app), Hint: "journalctl -t INSTANCE"}
 }
 
 // logQuery checks what is asked for.

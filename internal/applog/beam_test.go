@@ -109,3 +109,77 @@ func TestDump_BEAM(t *testing.T) {
 		}
 	}
 }
+
+// What the loggers of Erlang and Elixir write is understood: level, time, and the lines that belong to an entry.
+func TestLevel_BEAM(t *testing.T) {
+	t.Parallel()
+	script := `logger:set_primary_config(level, debug), logger:debug("d-one"), logger:notice("n-one"), logger:warning("w-one"),
+logger:error("e-one~ne-two", []), {_, R} = spawn_monitor(fun() -> error(e_three) end), receive {'DOWN', R, _, _, _} -> ok end,
+io:put_chars("plain\n"), timer:sleep(500), halt(0).`
+	run := func(t *testing.T, otp nodetest.OTP, name string, args ...string) []Line {
+		t.Helper()
+		dir := t.TempDir()
+		cmd := exec.Command(filepath.Join(otp.Bin, name), args...)
+		cmd.Dir, cmd.Env = dir, otp.Env("HOME="+dir, "LANG=C.UTF-8")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		path := write(t, string(out))
+		var found []Line
+		if err := Search(t.Context(), Query{Files: []File{{Path: path}}, Level: Error}, func(l Line) bool {
+			found = append(found, l)
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if all := readAll(t, path, Query{Level: Debug}); len(all) < len(found)+2 {
+			t.Errorf("%d lines from debug on, %d from error on", len(all), len(found))
+		}
+		for _, l := range found {
+			if time.Since(l.Time).Abs() > time.Minute || l.Level != Error {
+				t.Errorf("%q has the time %v, level %v", l.Text, l.Time, l.Level)
+			}
+		}
+		return found
+	}
+	check := func(t *testing.T, found []Line) {
+		t.Helper()
+		text := ""
+		for _, l := range found {
+			text += l.Text + "\n"
+		}
+		for _, want := range []string{"e-one", "e-two", "e_three"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("no %s in\n%s", want, text)
+			}
+		}
+		for _, other := range []string{"d-one", "n-one", "w-one"} {
+			if strings.Contains(text, other) {
+				t.Errorf("%s in\n%s", other, text)
+			}
+		}
+	}
+	for _, otp := range nodetest.Want(t, "25", "27", "29") {
+		t.Run("erl "+otp.Release, func(t *testing.T) {
+			t.Parallel()
+			check(t, run(t, otp, "erl", "-noshell", "-noinput", "-eval", script))
+		})
+		t.Run("erl legacy "+otp.Release, func(t *testing.T) {
+			t.Parallel()
+			check(t, run(t, otp, "erl", "-noshell", "-noinput", "-kernel", "logger",
+				`[{handler,default,logger_std_h,#{formatter=>{logger_formatter,#{legacy_header=>true,single_line=>false}}}}]`, "-eval", script))
+		})
+		t.Run("elixir "+otp.Release, func(t *testing.T) {
+			t.Parallel()
+			if _, err := exec.LookPath(filepath.Join(otp.Bin, "elixir")); err != nil {
+				t.Skip("no Elixir beside this OTP")
+			}
+			check(t, run(t, otp, "elixir", "-e", `require Logger
+Logger.debug("d-one"); Logger.info("n-one"); Logger.warning("w-one"); Logger.error("e-one\ne-two")
+{_, r} = spawn_monitor(fn -> :erlang.error(:e_three) end)
+receive do {:DOWN, ^r, _, _, _} -> :ok end
+IO.puts("plain"); Process.sleep(500)`))
+		})
+	}
+}
