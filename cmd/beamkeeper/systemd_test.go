@@ -340,7 +340,7 @@ applications:
     readiness: {probe: {http: "http://127.0.0.1:${PORT}/health"}}
 `)
 	b.run("beamkeeper", "generate", "systemd", "--output", "/")
-	b.write("/etc/systemd/system/beamkeeper.service.d/quick.conf", "[Service]\nWatchdogSec=3s\nTimeoutAbortSec=2s\n")
+	b.write("/etc/systemd/system/beamkeeper.service.d/quick.conf", "[Service]\nWatchdogSec=6s\nTimeoutAbortSec=2s\n")
 	out := b.run("systemd-analyze", "verify", "/etc/systemd/system/beamkeeper.service", "/etc/systemd/system/beamkeeper.slice",
 		"/etc/systemd/system/beamkeeper.socket", "/etc/systemd/system/beamkeeper-web.socket")
 	if strings.Contains(out, "beamkeeper") {
