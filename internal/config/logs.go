@@ -8,7 +8,7 @@ import (
 // Logs says how the log files of the instances are rotated and kept.
 type Logs struct {
 	Target        string        `yaml:"target" default:"file" enum:"file|journal|both" doc:"Where instances write: to files, to systemd's journal, or to files that the daemon copies to the journal with fields for app, instance, version and stream."`
-	MaxBytes      Size          `yaml:"max_bytes" default:"20MiB" min:"65536" doc:"A file that holds so much is rotated: its lines go to compressed archives beside it."`
+	MaxBytes      Size          `yaml:"max_bytes" default:"20MiB" min:"65536" max:"1073741824" doc:"A file that holds so much is rotated: its lines go to compressed archives beside it."`
 	MaxAge        time.Duration `yaml:"max_age_ms" default:"86400000" min:"0" doc:"And so is one whose lines are so old. 0: never for that."`
 	Archives      int           `yaml:"archives" default:"7" min:"1" max:"100000" doc:"How many archives of each file are kept."`
 	Bytes         Size          `yaml:"bytes" default:"4GiB" min:"0" doc:"What all log files of an app may take of the disk. Over it instances that are gone lose theirs first, then the oldest archives go. 0: no limit."`
@@ -22,7 +22,7 @@ type Logs struct {
 // AppLogs is what an app has other than Logs. What the file leaves out is that of Logs.
 type AppLogs struct {
 	Target        string        `yaml:"target" enum:"file|journal|both" computed:"that of logs" doc:"Where its instances write."`
-	MaxBytes      Size          `yaml:"max_bytes" min:"65536" computed:"that of logs" doc:"A file that holds so much is rotated."`
+	MaxBytes      Size          `yaml:"max_bytes" min:"65536" max:"1073741824" computed:"that of logs" doc:"A file that holds so much is rotated."`
 	MaxAge        time.Duration `yaml:"max_age_ms" min:"0" computed:"that of logs" doc:"And so is one whose lines are so old. 0: never for that."`
 	Archives      int           `yaml:"archives" min:"1" max:"100000" computed:"that of logs" doc:"How many archives of each file are kept."`
 	Bytes         Size          `yaml:"bytes" min:"0" computed:"that of logs" doc:"What all its log files may take of the disk. 0: no limit."`
