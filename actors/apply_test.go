@@ -343,3 +343,32 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func containsVar(environ, variable string) bool {
 	return slices.Contains(strings.Split(environ, "\x00"), variable)
 }
+
+// TestReconcile_OldPortsBlockSlots: a slot whose ports an instance with older bases still has is not given away.
+func TestReconcile_OldPortsBlockSlots(t *testing.T) {
+	t.Parallel()
+	w := wanted{release: releaseID{version: "1"}, replicas: 2, replace: true, surge: 1, slots: 3, maxParallel: 1}
+	old := func(name string, slot int, blocks ...int) observed {
+		if blocks == nil {
+			blocks = []int{}
+		}
+		return observed{name: name, slot: slot, release: w.release, phase: phaseReady, outdated: true, blocks: blocks}
+	}
+	// All bases moved by one: the second instance has the port of slot 0, the first one that of none.
+	p := reconcile(w, []observed{old("a", 0), old("b", 1, 0)})
+	if len(p.start) != 1 || p.start[0].slot != 1 || len(p.stop) != 0 {
+		t.Errorf("moved by one: %+v", p)
+	}
+	// Between them they have a port of every slot: one has to go first, though none may be missing.
+	p = reconcile(w, []observed{old("a", 0, 0, 1), old("b", 1, 2)})
+	if len(p.start) != 0 || len(p.stop) != 1 {
+		t.Errorf("all slots blocked: %+v", p)
+	}
+	// And no second one while that is leaving.
+	leaving := old("a", 0, 0, 1)
+	leaving.leaving = true
+	p = reconcile(w, []observed{leaving, old("b", 1, 2)})
+	if len(p.start) != 0 || len(p.stop) != 0 {
+		t.Errorf("one is leaving: %+v", p)
+	}
+}
