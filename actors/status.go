@@ -19,7 +19,7 @@ import (
 func (s *System) Status(context.Context) (api.Status, error) {
 	st := api.Status{
 		Node: s.cfg.Cluster.Name().String(), Version: s.cfg.Version, StartedAt: api.Time{Time: s.started.UTC()},
-		Apps: []api.App{}, Problems: s.problems(),
+		Apps: []api.App{}, Problems: s.problems(), CertificateExpiresAt: s.certificateExpires(s.cfg.Cluster.Name()),
 	}
 	now := time.Now()
 	err := s.cfg.State.View(func(tx *state.Tx) error {

@@ -374,6 +374,8 @@ func TestOTP_Refusals(t *testing.T) {
 				}
 				if took := time.Since(start); took > refusedWithin {
 					t.Errorf("refused after %v", took)
+				} else {
+					t.Logf("refused after %v", took.Round(time.Millisecond))
 				}
 				within(t, refusedWithin, "the log says: "+r.inbound.Error(), func() bool { return strings.Contains(k.log.String(), r.inbound.Error()) })
 				if r.dialed == nil || r.name == "plain TCP" { // TestDial_PlainTCP has the timeout

@@ -31,7 +31,7 @@ func appSpec(a config.App) actors.AppSpec {
 		Strategy: actors.Strategy{MaxParallel: a.Strategy.MaxParallel, MaxUnavailable: a.Strategy.MaxUnavailable},
 		Stop:     a.Stop.Timeout,
 		Mesh:     a.Cluster == "mesh", MeshWith: a.ClusterWith,
-		Logs:     logPolicy(a), LogTarget: logTarget(a), Dump: dumpLimits(a.CrashDump),
+		Logs: logPolicy(a), LogTarget: logTarget(a), Dump: dumpLimits(a.CrashDump),
 		CrashLoop: actors.CrashLoop{Limit: a.CrashLoop.Limit, Window: a.CrashLoop.Window},
 		Limits: actors.Limits{
 			MemoryMax: uint64(a.Limits.MemoryMax), MemoryHigh: uint64(a.Limits.MemoryHigh),

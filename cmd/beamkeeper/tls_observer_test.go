@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,7 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/node/nodetest"
 )
 
@@ -21,6 +24,13 @@ func TestEndToEnd_ObserverOverTLS(t *testing.T) {
 	cookie, err := os.ReadFile(filepath.Join(r.dir, "var", "cookie"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	var st api.Status
+	if err := json.Unmarshal([]byte(r.must("status", "--json")), &st); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := st.CertificateExpiresAt.Time.Truncate(time.Second), r.certs()[r.node].ExpiresAt.Time; !got.Equal(want) || got.IsZero() {
+		t.Errorf("the status has a certificate until %v, the list until %v", got, want)
 	}
 	_, host, _ := strings.Cut(r.node, "@")
 	for _, otp := range nodetest.Want(t, "25", "27", "29") {

@@ -53,6 +53,8 @@ type Status struct {
 	StartedAt Time      `json:"started_at"`
 	Apps      []App     `json:"apps"`
 	Problems  []Problem `json:"problems,omitempty"` // of the daemon as a whole, e.g. no EPMD
+
+	CertificateExpiresAt Time `json:"certificate_expires_at,omitzero"` // of the daemon's distribution over TLS; absent without
 }
 
 // App is a managed unit of the configuration.
