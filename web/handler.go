@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -121,10 +122,26 @@ func (s *Server) checkHost(next http.Handler) http.Handler {
 	})
 }
 
+// ForNode is the header that names the node which a request is made for. It counts only in requests that this process
+// makes to itself, for erl -remsh.
+const ForNode = "Beamkeeper-For-Node"
+
+// forNode adds the node that a request is made for to its caller.
+func forNode(r *http.Request) *http.Request {
+	name := r.Header.Get(ForNode)
+	c, ok := api.CallerFrom(r.Context())
+	if name == "" || !ok || c.Via != "socket" || c.PID != os.Getpid() {
+		return r
+	}
+	c.Node = name
+	return r.WithContext(api.WithCaller(r.Context(), c))
+}
+
 // record logs every request with who made it, and turns a panic into an answer.
 func (s *Server) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
+		r = forNode(r)
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			p := recover()
@@ -154,7 +171,7 @@ func (s *Server) logRequest(r *http.Request, status int, took time.Duration) {
 		slog.Int("status", status), slog.Int64("took_ms", took.Milliseconds()),
 	}
 	if c, ok := api.CallerFrom(r.Context()); ok {
-		attrs = append(attrs, slog.Group("caller", "via", c.Via, "uid", c.UID, "gid", c.GID, "pid", c.PID, "addr", c.Addr))
+		attrs = append(attrs, slog.Group("caller", "via", c.Via, "uid", c.UID, "gid", c.GID, "pid", c.PID, "addr", c.Addr, "node", c.Node))
 	}
 	s.log.LogAttrs(r.Context(), level, "control request", attrs...)
 }

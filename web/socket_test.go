@@ -31,6 +31,17 @@ func TestListenUnix_ModeAndCaller(t *testing.T) {
 	if !reflect.DeepEqual(f.caller, want) {
 		t.Errorf("caller = %+v, want %+v", f.caller, want)
 	}
+
+	// This process may say for which node it asks.
+	ctx := api.WithCaller(t.Context(), api.Caller{Node: "observer@host"})
+	if err := newClient(t, socket).Stop(ctx, api.Target{App: "sample"}); err != nil {
+		t.Fatal(err)
+	}
+	want.Node = "observer@host"
+	f.caller.Groups = nil
+	if !reflect.DeepEqual(f.caller, want) {
+		t.Errorf("caller = %+v, want %+v", f.caller, want)
+	}
 }
 
 func TestListenUnix_ReplacesOnlyAStaleSocket(t *testing.T) {

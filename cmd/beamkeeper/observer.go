@@ -217,6 +217,7 @@ func (s remoteShell) Run(ctx context.Context, peer node.Name, line string, out i
 		}
 	}
 	root.SetArgs(append([]string{"--socket", s.config().Control.Socket}, words...))
+	ctx = api.WithCaller(ctx, api.Caller{UID: -1, GID: -1, PID: -1, Via: "erlang", Node: peer.String()})
 	if err := root.ExecuteContext(ctx); err != nil {
 		c.report(err)
 	}

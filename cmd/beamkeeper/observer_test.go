@@ -8,8 +8,10 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/sampletest"
 	"github.com/beamkeeper/beamkeeper/node/nodetest"
+	"github.com/beamkeeper/beamkeeper/web/client"
 )
 
 // TestEndToEnd_Observer has a BEAM named observer look into the daemon, by the default node.allow.
@@ -94,6 +96,29 @@ func TestEndToEnd_RemoteStop(t *testing.T) {
 		(fun Again(0) -> timeout; Again(N) -> case rpc:call(K, erlang, whereis, [Who]) of
 			P when is_pid(P), P =/= M -> another; _ -> timer:sleep(50), Again(N - 1) end end)(400) end)('` + r.node + `', 'manager:` + r.app + `').`); got != "another" {
 		t.Errorf("after a kill there is %s", got)
+	}
+
+	// What is asked for in a shell is the node's wish. No other process can ask in its name.
+	target := r.app + "/" + before.Instances[0].Name
+	got := e.Eval(`(fun(K) -> Boss = self(), spawn(fun() ->
+		process_flag(trap_exit, true), group_leader(self(), self()),
+		S = rpc:call(K, shell, start, []), link(S),
+		(fun Loop(In, Out) -> receive
+			{io_request, From, Ref, {put_chars, unicode, T}} -> From ! {io_reply, Ref, ok}, Loop(In, [T | Out]);
+			{io_request, From, Ref, {get_line, unicode, _}} -> From ! {io_reply, Ref, case In of [] -> eof; _ -> hd(In) end}, Loop(tl(In ++ [x]), Out);
+			{'EXIT', _, R} -> Boss ! {R, unicode:characters_to_list(lists:reverse(Out))} end end)(["restart ` + target + `\n", "exit\n"], []) end),
+		receive {R, Out} when is_atom(R) -> Out after 30000 -> timeout end end)('` + r.node + `')`)
+	r.await("the restart by "+got, func(a api.App) bool { return running(2, "0.1.0")(a) && a.Instances[0].ForcedRestarts == 1 })
+	other := client.New(filepath.Join(r.dir, "beamkeeper.sock"))
+	if err := other.Restart(api.WithCaller(t.Context(), api.Caller{Node: "observer@" + host}), api.Target{App: r.app, Instance: before.Instances[1].Name}); err != nil {
+		t.Fatal(err)
+	}
+	before = r.await("the other restart", func(a api.App) bool { return running(2, "0.1.0")(a) && a.Instances[1].ForcedRestarts == 1 })
+	events := r.must("events")
+	for n, asker := range []string{"observer@" + host, "an operator"} {
+		if want := before.Instances[n].Name + " is restarted, as " + asker + " asked"; !strings.Contains(events, want) {
+			t.Errorf("the events do not say %q:\n%s", want, events)
+		}
 	}
 	if got := e.Eval(`rpc:call('` + r.node + `', init, stop, []).`); got != "ok" {
 		t.Errorf("init:stop gives %s", got)

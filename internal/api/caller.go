@@ -13,8 +13,8 @@ type Caller struct {
 	Via string `json:"via"` // socket, tcp, erlang
 	// Addr is the peer's address when Via is tcp. UID, GID and PID are then -1.
 	Addr string `json:"addr,omitempty"`
-	// Node is the node that asked when Via is erlang, and Target the instance that it is, if it is one. UID, GID and PID
-	// are then -1.
+	// Node is the node that asked when Via is erlang, UID, GID and PID being -1, and Target the instance that it is, if it
+	// is one. When Via is socket, it is the node for whose shell this process asks itself.
 	Node   string `json:"node,omitempty"`
 	Target Target `json:"target,omitzero"`
 }

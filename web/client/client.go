@@ -231,6 +231,9 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, las
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if who, _ := api.CallerFrom(ctx); who.Node != "" {
+		req.Header.Set(web.ForNode, who.Node)
+	}
 	if lastEvent != "" {
 		req.Header.Set("Last-Event-ID", lastEvent)
 	}
