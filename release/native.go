@@ -1,0 +1,154 @@
+package release
+
+import (
+	"bytes"
+	"cmp"
+	"debug/elf"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// Native is a program or library for one kind of machine: ERTS, port programs, NIFs and drivers.
+type Native struct {
+	Path    string   `json:"path"`
+	Digest  string   `json:"digest"`
+	Machine string   `json:"machine"`         // as Go calls it: amd64, arm64
+	GLIBC   string   `json:"glibc,omitempty"` // the newest version of the C library whose symbols it needs
+	Needs   []string `json:"needs,omitempty"` // libraries
+}
+
+var machines = map[elf.Machine]string{
+	elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_386: "386", elf.EM_ARM: "arm", elf.EM_RISCV: "riscv64",
+	elf.EM_PPC64: "ppc64le", elf.EM_S390: "s390x",
+}
+
+// isELF says whether a file begins as one.
+func isELF(b []byte) bool { return bytes.HasPrefix(b, []byte(elf.ELFMAG)) }
+
+func parseNative(path, digest string, b []byte) (Native, error) {
+	f, err := elf.NewFile(bytes.NewReader(b))
+	if err != nil {
+		return Native{}, fmt.Errorf("%s: %w", path, err)
+	}
+	n := Native{Path: path, Digest: digest, Machine: machines[f.Machine]}
+	if n.Machine == "" {
+		n.Machine = f.Machine.String()
+	}
+	n.Needs, _ = f.ImportedLibraries() // a static one has no such section
+	slices.Sort(n.Needs)
+	needs, err := f.DynamicVersionNeeds()
+	if err != nil {
+		return n, nil // it says nothing of versions
+	}
+	for _, lib := range needs {
+		for _, dep := range lib.Needs {
+			if v, ok := strings.CutPrefix(dep.Dep, "GLIBC_"); ok && v[0] >= '0' && v[0] <= '9' && compareNumbers(v, n.GLIBC) > 0 {
+				n.GLIBC = v
+			}
+		}
+	}
+	return n, nil
+}
+
+// compareNumbers compares 2.9 and 2.36 number by number.
+func compareNumbers(a, b string) int {
+	as, bs := strings.Split(a, "."), strings.Split(b, ".")
+	for i := range max(len(as), len(bs)) {
+		var x, y int
+		if i < len(as) {
+			fmt.Sscanf(as[i], "%d", &x)
+		}
+		if i < len(bs) {
+			fmt.Sscanf(bs[i], "%d", &y)
+		}
+		if c := cmp.Compare(x, y); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+// Host is what a machine offers to natives.
+type Host struct {
+	Machine   string   // amd64, arm64
+	GLIBC     string   // version of its C library; empty: not known, or another C library
+	Libraries []string // names of its shared libraries, sorted; nil: not known
+}
+
+// ThisHost looks at the machine that we are on.
+func ThisHost() Host {
+	h := Host{Machine: runtime.GOARCH}
+	names := make(map[string]string)
+	for _, dir := range libraryFolders() {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if strings.Contains(e.Name(), ".so") && names[e.Name()] == "" {
+				names[e.Name()] = filepath.Join(dir, e.Name())
+			}
+		}
+	}
+	for name := range names {
+		h.Libraries = append(h.Libraries, name)
+	}
+	slices.Sort(h.Libraries)
+	f, err := elf.Open(names["libc.so.6"])
+	if err != nil {
+		return h
+	}
+	defer f.Close()
+	versions, err := f.DynamicVersions()
+	if err != nil {
+		return h
+	}
+	for _, d := range versions {
+		if v, ok := strings.CutPrefix(d.Name, "GLIBC_"); ok && v[0] >= '0' && v[0] <= '9' && compareNumbers(v, h.GLIBC) > 0 {
+			h.GLIBC = v
+		}
+	}
+	return h
+}
+
+// libraryFolders are where the dynamic loader looks: ld.so.conf, then its own.
+func libraryFolders() []string {
+	dirs := []string{"/lib", "/usr/lib", "/lib64", "/usr/lib64"}
+	files, _ := filepath.Glob("/etc/ld.so.conf.d/*.conf") // the pattern is right
+	for _, file := range append(files, "/etc/ld.so.conf") {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		for _, line := range strings.Split(string(b), "\n") {
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, "/") {
+				dirs = append(dirs, line)
+			}
+		}
+	}
+	return dirs
+}
+
+// lacks says in words what the host does not have for n. bundled are the names of libraries that the release brings.
+func (h Host) lacks(n Native, bundled map[string]bool) []string {
+	var lacks []string
+	if n.Machine != h.Machine {
+		return []string{fmt.Sprintf("%s is for %s, this host is %s", n.Path, n.Machine, h.Machine)}
+	}
+	if h.GLIBC != "" && n.GLIBC != "" && compareNumbers(n.GLIBC, h.GLIBC) > 0 {
+		lacks = append(lacks, fmt.Sprintf("%s needs glibc %s, this host has %s: build the release on this host's distribution, or an older one", n.Path, n.GLIBC, h.GLIBC))
+	}
+	if h.Libraries == nil {
+		return lacks
+	}
+	for _, lib := range n.Needs {
+		if _, ok := slices.BinarySearch(h.Libraries, lib); !ok && !bundled[lib] {
+			lacks = append(lacks, fmt.Sprintf("%s needs %s, which this host does not have", n.Path, lib))
+		}
+	}
+	return lacks
+}
