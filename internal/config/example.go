@@ -67,7 +67,8 @@ func Example(o ExampleOptions) ([]byte, error) {
 var example = template.Must(template.New("example").Funcs(template.FuncMap{"yaml": quote, "add": func(a, b int) int { return a + b }}).Parse(
 	`# Configuration of Beamkeeper. Every key with its default: docs/configuration.md.
 # "beamkeeper config check" reads this file as the daemon does; "beamkeeper config show" prints it with all defaults.
-# Relative paths start from the folder of this file.
+# Relative paths start from the folder of this file. A running daemon watches it: "beamkeeper config diff" shows what is not
+# in force yet, "beamkeeper config apply" puts that in force.
 
 # Releases come from a bucket: {{.Bucket}}
 #   versions/{{.App}}/local/current.json        which version should run
