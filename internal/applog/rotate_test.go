@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// writeNumbers writes a line a call, as fast as it can, until its standard input ends.
+// writeNumbers writes a line a call, as fast as it can, until its standard input ends. It draws breath now and then, so that
+// readers under the race detector keep up.
 func writeNumbers(out io.Writer) {
 	stop := make(chan struct{})
 	go func() {
@@ -47,6 +48,9 @@ func writeNumbers(out io.Writer) {
 		}
 		if _, err := fmt.Fprintf(out, "%d %s\n", i, strings.Repeat("x", i%97)); err != nil {
 			os.Exit(1)
+		}
+		if i%5000 == 4999 {
+			time.Sleep(50 * time.Millisecond)
 		}
 	}
 }
@@ -162,7 +166,7 @@ func searchAllTheWhile(ctx context.Context, path string) (wrong string) {
 		if err != nil {
 			return err.Error()
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 	}
 	return wrong
 }

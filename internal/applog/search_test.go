@@ -298,14 +298,14 @@ func TestSearch_CalledOff(t *testing.T) {
 	if made, err := (rotation{path: path, part: 100 << 10, now: time.Now()}).run(); err != nil || made < 5 {
 		t.Fatal(made, err)
 	}
-	for round := range 40 {
+	for round := range 20 {
 		ctx, cancel := context.WithCancel(t.Context())
 		next := 0
 		err := Search(ctx, Query{Files: []File{{Path: path}}}, func(l Line) bool {
 			if !strings.HasPrefix(l.Text, fmt.Sprintf("line %d ", next)) {
 				t.Fatalf("round %d: line %d is %.40q", round, next, l.Text)
 			}
-			if next++; next == 100+round*400 {
+			if next++; next == 100+round*800 {
 				cancel()
 			}
 			return true
