@@ -61,6 +61,9 @@ func TestDocumentation_Erlang(t *testing.T) {
 			want(t, e, fmt.Sprintf(`{ok, M, Beam} = compile:file(%q, [binary, return_errors, warnings_as_errors]), code:load_binary(M, "shop_keeper", Beam)`, file), "{module, shop_keeper}")
 			want(t, e, `{ok, [#{name := <<"shop-4f9a2c">>} | _]} = shop_keeper:instances(), {shop_keeper:ready(), shop_keeper:deploy(<<"9.9.9">>)}`,
 				`{{ok, nil}, {error, {refused, <<"no release 9.9.9; publish it">>}}}`)
+			want(t, e, `{ok, #{name := <<"shop">>}} = shop_keeper:status(), {ok, [_ | _]} = shop_keeper:history(), {ok, _} = shop_keeper:subscribe(),
+				{ok, _} = shop_keeper:deploy(<<"1.5.0">>), receive {beamkeeper_event, #{app := <<"shop">>}} -> rpc:call(`+keeper+`, beamkeeper, unsubscribe, []) after 10000 -> none end`, "ok")
+			want(t, e, "{shop_keeper:restart(), shop_keeper:drain()}", "{{ok, nil}, {ok, nil}}")
 		}
 		if modules != 1 {
 			t.Errorf("%d modules, want that of Gleam's FFI", modules)
