@@ -8,15 +8,15 @@ import (
 
 // Comparison is what differs between two releases of an app.
 type Comparison struct {
-	From    string       `json:"from"`
-	To      string       `json:"to"`
-	Apps    []AppChange  `json:"apps"` // those that differ, by name
-	Config  ConfigChange `json:"config"`
-	ERTS    *VersionChange      `json:"erts,omitempty"`
-	OTP     *VersionChange      `json:"otp,omitempty"`
-	Elixir  *VersionChange      `json:"elixir,omitempty"`
-	Natives []string     `json:"natives,omitempty"` // paths in lib that are new, other, or gone
-	Runtime bool         `json:"runtime_exs,omitempty"`
+	From    string         `json:"from"`
+	To      string         `json:"to"`
+	Apps    []AppChange    `json:"apps"` // those that differ, by name
+	Config  ConfigChange   `json:"config"`
+	ERTS    *VersionChange `json:"erts,omitempty"`
+	OTP     *VersionChange `json:"otp,omitempty"`
+	Elixir  *VersionChange `json:"elixir,omitempty"`
+	Natives []string       `json:"natives,omitempty"` // paths in lib that are new, other, or gone
+	Runtime bool           `json:"runtime_exs,omitempty"`
 }
 
 // VersionChange is a version that was another.
