@@ -1,11 +1,9 @@
 package applog
 
 import (
-	"bytes"
 	"container/heap"
 	"context"
 	"errors"
-	"io"
 	"os"
 	"runtime"
 	"sync"
@@ -131,91 +129,6 @@ func merge(streams []*found, yield func(Line) bool) error {
 		heap.Pop(&h)
 	}
 	return nil
-}
-
-// span is a piece of a file's stream that was rotated at once, or the live file.
-type span struct {
-	start, end int64
-	lower      time.Time // what is in it was written between these two
-	upper      time.Time
-	live       bool
-}
-
-// spans lists what there is of a file, the oldest first.
-func spans(path string) ([]span, error) {
-	for try := 0; ; try++ {
-		list, whole, err := listSpans(path)
-		if err != nil || whole || try == missingTries {
-			return list, err
-		}
-		time.Sleep(missingWait)
-	}
-}
-
-// listSpans looks once; whole says that nothing is missing between the spans.
-func listSpans(path string) (out []span, whole bool, err error) {
-	r := &reader{path: path}
-	defer r.close()
-	if err := r.open(); err != nil {
-		return nil, false, err
-	}
-	var live *span
-	if r.f != nil {
-		for {
-			h, err := r.head()
-			if err != nil {
-				return nil, false, err
-			}
-			st, err := r.f.Stat()
-			if err != nil {
-				return nil, false, err
-			}
-			if !st.Mode().IsRegular() {
-				return nil, false, errors.New("applog: " + path + " is no regular file")
-			}
-			if again, err := r.head(); err != nil {
-				return nil, false, err
-			} else if again == h {
-				live = &span{start: h.pos, end: h.pos + max(st.Size()-h.at, 0), upper: st.ModTime(), live: true}
-				break
-			}
-		}
-	}
-	list, err := archivesOf(path)
-	if err != nil {
-		return nil, false, err
-	}
-	// A rotation leaves the last lines in the file, so that a span may begin with lines from before the rotation it follows.
-	var lower, rotated time.Time
-	for _, a := range list {
-		if live != nil && a.pos >= live.start || live == nil && a.temp {
-			continue
-		}
-		end, err := a.end()
-		if err != nil {
-			continue // it has another name by now, or is damaged
-		}
-		if n := len(out); n > 0 && out[n-1].end > a.pos {
-			continue // there twice
-		}
-		if n := len(out); n > 0 && !out[n-1].upper.Equal(a.at) {
-			lower, rotated = rotated, out[n-1].upper
-		}
-		out = append(out, span{start: a.pos, end: end, lower: lower, upper: a.at})
-	}
-	if live != nil {
-		if n := len(out); n > 0 {
-			lower = rotated
-		}
-		live.lower = lower
-		out = append(out, *live)
-	}
-	for i := range out {
-		if i > 0 && out[i-1].end != out[i].start {
-			return out, false, nil
-		}
-	}
-	return out, true, nil
 }
 
 // present gives what is there of one file, and returns where it ends.
@@ -383,107 +296,6 @@ func (h hit) line(file File) Line {
 		l.Time = time.Unix(0, h.at).UTC()
 	}
 	return l
-}
-
-// chunkSize is how much is read ahead at a time, of a few files; of many it is less, so that all together take no more than
-// readAhead.
-const (
-	chunkSize    = 256 << 10
-	leastChunk   = 2 * MaxLine
-	readAhead    = 64 << 20
-	chunksAtOnce = 4
-)
-
-// chunkOf is how much of each of n files is read ahead at a time.
-func chunkOf(n int) int { return max(min(chunkSize, readAhead/chunksAtOnce/max(n, 1)), leastChunk) }
-
-type readChunk struct {
-	b   []byte
-	pos int64
-}
-
-// readChunks gives whole lines between two places of a file's stream. The reading and unpacking goes on while give works.
-// It returns errStopped when give does not want more, or ctx has ended.
-func readChunks(ctx context.Context, path string, start, end int64, size int, give func(b []byte, pos int64) bool) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	chunks := make(chan readChunk, 2)
-	free := make(chan []byte, chunksAtOnce)
-	var failed error
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	wg.Go(func() {
-		defer close(chunks)
-		r := &reader{path: path, pos: start}
-		defer r.close()
-		in := limited{r, end}
-		var rest []byte
-		skipping := false
-		for {
-			var buf []byte
-			select {
-			case buf = <-free:
-				buf = buf[:0]
-			default:
-				buf = make([]byte, 0, size)
-			}
-			buf = append(buf, rest...)
-			n, err := io.ReadFull(in, buf[len(buf):size])
-			buf = buf[:len(buf)+n]
-			ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-			if err != nil && !ended {
-				failed = err
-				return
-			}
-			pos := in.pos - int64(len(buf))
-			if skipping {
-				i := bytes.IndexByte(buf, '\n') + 1
-				if skipping = i == 0; skipping {
-					i = len(buf)
-				}
-				pos += int64(i)
-				buf = buf[i:]
-			}
-			rest = rest[:0]
-			if !ended {
-				switch i := bytes.LastIndexByte(buf, '\n') + 1; {
-				case i > 0:
-					rest = append(rest, buf[i:]...)
-					buf = buf[:i]
-				case len(buf) == size: // a line that no memory is spent on
-					skipping = true
-				default:
-					rest = append(rest, buf...)
-					buf = buf[:0]
-				}
-			}
-			if len(buf) > 0 {
-				select {
-				case chunks <- readChunk{buf, pos}:
-				case <-ctx.Done():
-					return
-				}
-			}
-			if ended {
-				return
-			}
-		}
-	})
-	for c := range chunks {
-		if !give(c.b, c.pos) {
-			return errStopped
-		}
-		select {
-		case free <- c.b[:0:cap(c.b)]:
-		default:
-		}
-	}
-	wg.Wait()
-	if failed == nil && ctx.Err() != nil {
-		return errStopped // what comes after it must not be given: there would be a gap before it
-	}
-	return failed
 }
 
 // Tail returns the last n lines of a file, the oldest first. A missing file has none.
