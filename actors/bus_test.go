@@ -117,3 +117,53 @@ func TestBus_KeepsWhatTheDiskRefused(t *testing.T) {
 		t.Errorf("read %v", types)
 	}
 }
+
+// What is recorded with a change is kept with it, after what was emitted before, and not at all when the change is not.
+func TestBus_RecordsEventsWithTheirChange(t *testing.T) {
+	t.Parallel()
+	b, s := newTestBus(t, t.TempDir())
+	b.emit(api.Event{Type: "before"}) // nobody has kept it yet
+	failed := errors.New("no")
+	err := b.record(func(tx *state.Tx, say func(api.Event)) error {
+		say(api.Event{Type: "lost"})
+		return errors.Join(tx.PutApp(state.App{Name: "a"}), failed)
+	})
+	if !errors.Is(err, failed) {
+		t.Fatal(err)
+	}
+	err = b.record(func(tx *state.Tx, say func(api.Event)) error {
+		say(api.Event{Type: "first"})
+		say(api.Event{Type: "second"})
+		return tx.PutApp(state.App{Name: "b"})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.emit(api.Event{Type: "after"})
+	// As a daemon finds it that comes after one that was killed here.
+	var kept []string
+	err = s.View(func(tx *state.Tx) error {
+		apps, err := tx.Apps()
+		if len(apps) != 1 || apps[0].Name != "b" {
+			t.Errorf("apps are %+v", apps)
+		}
+		events, e := tx.Events(0, 10)
+		for n, ev := range events {
+			kept = append(kept, ev.Type)
+			if n > 0 && ev.ID <= events[n-1].ID {
+				t.Errorf("event %d after %d", ev.ID, events[n-1].ID)
+			}
+		}
+		return errors.Join(err, e)
+	})
+	if err != nil || fmt.Sprint(kept) != "[before first second]" {
+		t.Errorf("kept %v, %v", kept, err)
+	}
+	if err := b.flush(); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	if err := b.read(t.Context(), 0, false, func(api.Event) bool { n++; return true }); err != nil || n != 4 {
+		t.Errorf("%d events, %v", n, err)
+	}
+}
