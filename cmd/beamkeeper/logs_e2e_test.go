@@ -23,6 +23,7 @@ func TestEndToEnd_LogsAreFollowedOverEverything(t *testing.T) {
 	v1, v2 := sampletest.Build(t, "erlang", "0.1.0"), sampletest.Build(t, "erlang", "0.2.0")
 	r.edit("replicas: 2", "replicas: 1")
 	r.edit("max_bytes: 20MiB\n  archives: 7", "max_bytes: 64KiB\n  archives: 100")
+	r.edit("control:\n", "control:\n  grant: [{user: nobody, rights: deploy}]\n")
 	d := r.run()
 	r.must("deploy", r.app, v1)
 	r.await("an instance", running(1, "0.1.0"))
@@ -97,6 +98,15 @@ func TestEndToEnd_LogsAreFollowedOverEverything(t *testing.T) {
 	old, all := count(r.app+"/"+first), count(r.app, "--all")
 	if now := count(r.app); old == 0 || all != next || old+now != next {
 		t.Errorf("%d lines of the instance that is gone, %d of that which is there, %d of all, want %d", old, now, all, next)
+	}
+	if os.Geteuid() == 0 { // somebody with a right to the socket, and none to the files
+		if err := os.Chmod(r.dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		out, code := r.asNobody("--socket", filepath.Join(r.dir, "beamkeeper.sock"), "logs", r.app, "--all", "-n", "0", "--grep", "numbered line")
+		if n := strings.Count(out, "numbered line"); code != exitOK || n != next {
+			t.Errorf("as nobody: code %d, %d lines of %d\n%.300s", code, n, next, out)
+		}
 	}
 	if n := count(r.app, "--until", "1h"); n != 0 {
 		t.Errorf("%d lines from an hour ago", n)
