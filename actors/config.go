@@ -42,6 +42,8 @@ type AppSpec struct {
 	Logs      applog.Policy      // how long its log files and crash dumps are kept
 	LogTarget string             // file, journal or both; empty: file
 	Dump      *launch.DumpLimits // of crash dumps; nil: all as the BEAM has it
+
+	digest string // see settings; set by withDefaults, after which the rest does not change
 }
 
 // Readiness says when an instance is ready.
@@ -174,6 +176,8 @@ func (a AppSpec) withDefaults() AppSpec {
 	setDefault(&a.CrashLoop.Window, 10*time.Minute)
 	setDefault(&a.Keep, 3)
 	a.Keep = max(a.Keep, 0)
+	a.digest = ""
+	a.digest = a.settings()
 	return a
 }
 

@@ -43,6 +43,9 @@ var startSettings = map[string]bool{
 // settings is a digest of what an OS process is started with. Settings that are not used do not count, so that it stays
 // the same when a later version of the program has more of them: instances outlive it.
 func (a AppSpec) settings() string {
+	if a.digest != "" {
+		return a.digest // it is asked for again and again
+	}
 	h := sha256.New()
 	v := reflect.ValueOf(a)
 	for _, name := range slices.Sorted(maps.Keys(startSettings)) {

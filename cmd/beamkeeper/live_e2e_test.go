@@ -340,3 +340,38 @@ func TestLive_RightsOfOtherUsers(t *testing.T) {
 		t.Errorf("root cannot connect: %v", err)
 	}
 }
+
+// What nodes may do is changed while they are connected.
+func TestLive_NodesAreLetInAndShutOut(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "erlang")
+	short, _, _ := strings.Cut(r.node, "@")
+	r.node = short + "@localhost"
+	r.edit("name: "+short+"\n", "name: "+short+"\n  host: localhost\n")
+	r.run()
+	cookie, err := os.ReadFile(filepath.Join(r.dir, "var", "cookie"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := nodetest.StartErl(t, nodetest.WantAny(t), "panel@localhost", strings.TrimSpace(string(cookie)), r.epmdPort(), "-hidden")
+	want := func(want, expr string) {
+		t.Helper()
+		if got := e.Eval("(fun(K) -> " + expr + " end)('" + r.node + "')"); got != want {
+			t.Errorf("%s = %s, want %s", expr, got, want)
+		}
+	}
+	const status = "case rpc:call(K, beamkeeper, status, []) of {ok, _} -> ok; {error, denied} -> denied; {badrpc, nodedown} -> nodedown end"
+	want("pang", "net_adm:ping(K)")
+	r.edit(`allow: ["observer@*"]`, `allow: ["observer@*", "panel@*"]`)
+	r.must("config", "apply", "--yes")
+	want("pong", "net_adm:ping(K)")
+	want("denied", status)
+	r.edit(`"panel@*"]`, "\"panel@*\"]\n  grant: [{nodes: \"panel@*\", rights: read}]\n  #")
+	r.must("config", "apply", "--yes")
+	want("ok", status)
+	e.Eval("true = monitor_node('" + r.node + "', true)")
+	r.edit(`"panel@*"]`, "]")
+	r.must("config", "apply", "--yes")
+	want("cut", "receive {nodedown, K} -> cut after 30000 -> still end")
+	want("nodedown", status)
+}
