@@ -472,7 +472,7 @@ func randomScript(r *rand.Rand) []byte {
 func TestHostile_RandomSequences(t *testing.T) {
 	a := newArena(t)
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 3000 {
+	for range 2500 {
 		a.round(t, randomScript(r))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -478,8 +479,10 @@ func TestHostile_ReconnectFlood(t *testing.T) {
 	n, _ := hostNode(t, nil)
 	good := newFriend(t, n, "friend")
 	eventuallyTrue(t, func() bool { return len(n.Peers()) == 1 })
-	goOn, told := make(chan struct{}), atomic.Int64{}
-	n.Subscribe(func(NodeEvent) { <-goOn; told.Add(1) })
+	held, told := make(chan struct{}), atomic.Int64{}
+	goOn := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(goOn)
+	n.Subscribe(func(NodeEvent) { <-held; told.Add(1) })
 	for range maxUntold {
 		conn, err := tryPeer(peerAddr(n), Name{Alive: "evil", Host: "localhost"}, flowCookie)
 		if err != nil {
@@ -494,9 +497,41 @@ func TestHostile_ReconnectFlood(t *testing.T) {
 	if untold > maxUntold+2 || untold < maxUntold/2 {
 		t.Errorf("%d events wait, want at most %d", untold, maxUntold)
 	}
-	close(goOn)
+	goOn()
 	eventuallyTrue(t, func() bool { return len(n.Peers()) == 1 && told.Load() >= int64(untold) })
 	newFriend(t, n, "evil").call(t, 5)
+}
+
+// A peer that connects again and again while the loss of its old link still holds up a receiver has one connection that waits.
+func TestHostile_ReconnectsThatWait(t *testing.T) {
+	t.Parallel()
+	n, _ := hostNode(t, nil)
+	good := newFriend(t, n, "friend")
+	held := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(goOn)
+	slow := n.Spawn(ReceiverFunc(func(*Process, Signal) { <-held }))
+	if err := slow.Register("slow"); err != nil {
+		t.Fatal(err)
+	}
+	me := peerPid("evil@localhost", 1)
+	first := dialPeer(t, peerAddr(n), Name{Alive: "evil", Host: "localhost"}, flowCookie)
+	l := linkOf(t, n, "evil")
+	first.Write(frameOf(regSend(me, "slow", etf.Atom("x"))))
+	eventuallyTrue(t, func() bool { return l.receiving.Load() == slow })
+	for range 3 * maxAccepting {
+		conn, err := tryPeer(peerAddr(n), Name{Alive: "evil", Host: "localhost"}, flowCookie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	newFriend(t, n, "other").call(t, 10)
+	good.call(t, 10)
+	eventuallyTrue(t, func() bool { return len(n.accepting) <= 2 })
+	goOn()
+	<-l.finished
+	eventuallyTrue(t, func() bool { return n.linkUp(Name{Alive: "evil", Host: "localhost"}) != nil })
 }
 
 // Lines that strangers can cause are logged at a bounded rate, with the number of those kept back.

@@ -190,7 +190,7 @@ func TestOutbox_LinkLostWhileWaiting(t *testing.T) {
 // A peer that asks and asks and never reads is dropped at last.
 func TestOutbox_Overload(t *testing.T) {
 	t.Parallel()
-	n, l, wire := pipeLink(t, func(c *Config) { c.OutboxBytes = 1 << 10 })
+	n, l, wire := pipeLink(t, func(c *Config) { c.OutboxBytes, c.MaxOutboxBytes = 1<<10, 64<<10 })
 	go func() { // MONITOR_P of a process that does not exist: each is answered
 		e := l.encode(4, opMonitorP)
 		e.term(beamPid)

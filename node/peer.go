@@ -29,8 +29,9 @@ type peer struct {
 // attempt is one handshake under way.
 type attempt struct {
 	cancel context.CancelCauseFunc
-	done   chan struct{} // of a dial: closed when it is over
-	err    error         // of a dial: valid after done
+	ended  <-chan struct{} // closed by cancel; nil: never
+	done   chan struct{}   // of a dial: closed when it is over
+	err    error           // of a dial: valid after done
 }
 
 // peerOf gives the entry, made if need be. n.mu is held.
@@ -149,7 +150,7 @@ func (n *Node) linkUp(name Name) *link {
 // startDial begins an outgoing attempt. n.mu is held.
 func (n *Node) startDial(name Name, p *peer) *attempt {
 	ctx, cancel := context.WithCancelCause(n.ctx)
-	a := &attempt{cancel: cancel, done: make(chan struct{})}
+	a := &attempt{cancel: cancel, ended: ctx.Done(), done: make(chan struct{})}
 	p.dial = a
 	n.wg.Go(func() {
 		l, err := n.dial(ctx, name)
@@ -228,7 +229,7 @@ func (n *Node) acceptConn(conn net.Conn) {
 	ctx, cancel := context.WithCancelCause(n.ctx)
 	defer cancel(nil)
 	release := guard(ctx, conn, n.config.HandshakeTimeout)
-	a := &attempt{cancel: cancel}
+	a := &attempt{cancel: cancel, ended: ctx.Done()}
 	if n.inbound.enter(a) {
 		n.warnings.log(n.config.Log, slog.LevelWarn, "many connections do not finish their handshake, the oldest is closed", "limit", maxAccepting)
 	}
@@ -361,7 +362,12 @@ func (n *Node) adopt(l *link, a *attempt) error {
 		}
 		n.mu.Unlock()
 		old.fail(ErrReplaced)
-		<-old.finished
+		select {
+		case <-old.finished:
+		case <-a.ended: // a newer one waits in its place
+			l.conn.Close()
+			return &HandshakeError{Peer: l.peer, Phase: "ack", Err: ErrDuplicate}
+		}
 	}
 }
 
