@@ -104,3 +104,36 @@ func BenchmarkSearch(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkKeeper_Look is what the keeper does each second for 100 instances with seven archives of each file.
+func BenchmarkKeeper_Look(b *testing.B) {
+	dir := b.TempDir()
+	app := filepath.Join(dir, "shop")
+	if err := os.Mkdir(app, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	here := map[string]bool{}
+	for i := range 100 {
+		name := fmt.Sprintf("shop-%06d", i)
+		here[name] = true
+		for _, stream := range []string{"-stdout.log", "-stderr.log"} {
+			path := filepath.Join(app, name+stream)
+			files := []string{path}
+			for n := range 7 {
+				files = append(files, archivePath(path, time.Now(), int64(n)))
+			}
+			for _, f := range files {
+				if err := os.WriteFile(f, make([]byte, 16<<10), 0o640); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	}
+	l := newLooking(&Keeper{
+		Dir: dir, Policy: func(string) (Policy, bool) { return Policy{}, true }, Here: func() (map[string]bool, error) { return here, nil },
+	})
+	l.look(b.Context())
+	for b.Loop() {
+		l.look(b.Context())
+	}
+}

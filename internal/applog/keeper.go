@@ -115,8 +115,8 @@ type keptFile struct {
 }
 
 // readFolder looks what is in a folder. Own is the name of the one log file that counts, for the daemon's; empty: those of
-// instances.
-func readFolder(dir, app, own string) (*folder, error) {
+// instances. How large archives are is looked at only with sizes.
+func readFolder(dir, app, own string, sizes bool) (*folder, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -135,9 +135,11 @@ func readFolder(dir, app, own string) (*folder, error) {
 		if !ok {
 			continue
 		}
-		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() {
-			continue
+		var info fs.FileInfo
+		if !isArchive || sizes {
+			if info, err = e.Info(); err != nil || !info.Mode().IsRegular() {
+				continue
+			}
 		}
 		l := f.files[file.Path]
 		if l == nil {
@@ -145,7 +147,10 @@ func readFolder(dir, app, own string) (*folder, error) {
 			f.files[file.Path] = l
 		}
 		if isArchive {
-			a.path, a.size = filepath.Join(dir, name), onDisk(info)
+			a.path = filepath.Join(dir, name)
+			if sizes {
+				a.size = onDisk(info)
+			}
 			l.archives = append(l.archives, a)
 		} else {
 			l.live = info
@@ -166,7 +171,7 @@ func onDisk(info fs.FileInfo) int64 {
 }
 
 // folders reads those of all apps, and the daemon's.
-func (l *looking) folders() []*folder {
+func (l *looking) folders(sizes bool) []*folder {
 	var all []*folder
 	entries, err := os.ReadDir(l.Dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -180,14 +185,16 @@ func (l *looking) folders() []*folder {
 		if !ours {
 			continue
 		}
-		if f, err := readFolder(filepath.Join(l.Dir, e.Name()), e.Name(), ""); err == nil {
+		if f, err := readFolder(filepath.Join(l.Dir, e.Name()), e.Name(), "", sizes); err == nil {
 			f.policy = p.WithDefaults()
-			f.dumps = readDumps(DumpDir(l.Dir, e.Name()))
+			if sizes {
+				f.dumps = readDumps(DumpDir(l.Dir, e.Name()))
+			}
 			all = append(all, f)
 		}
 	}
 	if l.Own != "" {
-		if f, err := readFolder(filepath.Dir(l.Own), "", filepath.Base(l.Own)); err == nil {
+		if f, err := readFolder(filepath.Dir(l.Own), "", filepath.Base(l.Own), sizes); err == nil {
 			p, _ := l.Policy("")
 			f.policy = p.WithDefaults()
 			all = append(all, f)
@@ -198,7 +205,7 @@ func (l *looking) folders() []*folder {
 
 // look rotates what is due, and tidies up now and then. soon says that something grows fast.
 func (l *looking) look(ctx context.Context) (soon bool) {
-	all := l.folders()
+	all := l.folders(false)
 	rotated := false
 	for _, f := range all {
 		p := f.policy
@@ -227,7 +234,7 @@ func (l *looking) look(ctx context.Context) (soon bool) {
 	}
 	if rotated || time.Since(l.tidied) > tidyEvery {
 		l.tidied = time.Now()
-		l.tidy(l.folders())
+		l.tidy(l.folders(true))
 		l.forget(all)
 	}
 	l.guard()
@@ -257,6 +264,10 @@ func (l *looking) due(file *logFile, p Policy) bool {
 	if time.Now().Before(l.hold[file.Path]) || file.live.Size() < 2*shiftUnit {
 		return false
 	}
+	old := time.Since(file.began()) >= p.MaxAge
+	if file.live.Size() < p.MaxBytes && !old {
+		return false
+	}
 	f, err := os.Open(file.Path)
 	if err != nil {
 		return false
@@ -270,7 +281,7 @@ func (l *looking) due(file *logFile, p Policy) bool {
 	if held >= p.MaxBytes {
 		return true
 	}
-	return held >= 2*shiftUnit && time.Since(file.began()) >= p.MaxAge
+	return old && held >= 2*shiftUnit
 }
 
 // began is when the first line in the live file was written, at the earliest.

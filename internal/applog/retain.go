@@ -198,7 +198,7 @@ func (l *looking) guard() {
 	}
 	var all []keptFile
 	var dumps []keptFile
-	for _, f := range l.folders() {
+	for _, f := range l.folders(true) {
 		all = append(all, f.oldestArchives()...)
 		dumps = append(dumps, f.dumps...)
 	}
