@@ -415,7 +415,7 @@ func (b *testbed) everything() {
 
 	b.run("systemctl", "stop", "beamkeeper.service")
 	if state := b.show("beamkeeper.service", "ActiveState"); state != "inactive" {
-		t.Errorf("the stopped service is %s", state)
+		t.Errorf("the stopped service is %s\n%s", state, b.journal())
 	}
 	b.run("systemctl", "start", "beamkeeper.socket", "beamkeeper-web.socket") // the next verb starts the daemon
 	if after := osPIDs(b.await(2, "0.1.0")); !samePIDs(before, after) {

@@ -18,8 +18,8 @@ import (
 
 // Notifier tells the service manager how the daemon is. The zero value, and one made where nobody listens, tell nobody.
 type Notifier struct {
-	addr     *unix.SockaddrUnix // nil: nobody listens
-	watchdog time.Duration      // 0: none is wanted
+	addr     string        // "": nobody listens
+	watchdog time.Duration // 0: none is wanted
 
 	mu     sync.Mutex
 	status string // last one told
@@ -34,13 +34,13 @@ func NewNotifier() (*Notifier, error) {
 		return n, fmt.Errorf("systemd: watchdog: %w", err)
 	}
 	if path := os.Getenv("NOTIFY_SOCKET"); path != "" {
-		n.addr, n.watchdog = &unix.SockaddrUnix{Name: path}, watchdog
+		n.addr, n.watchdog = path, watchdog
 	}
 	return n, os.Unsetenv("NOTIFY_SOCKET")
 }
 
 // Listening says whether there is a service manager that is told.
-func (n *Notifier) Listening() bool { return n.addr != nil }
+func (n *Notifier) Listening() bool { return n.addr != "" }
 
 // Ready tells that the start, or a reload, is done.
 func (n *Notifier) Ready() error { return n.send(daemon.SdNotifyReady) }
@@ -73,7 +73,7 @@ func (n *Notifier) Status(line string) error {
 // watchdog is wanted. A check gets half of the watchdog's time; when it fails, nothing is sent, and if the next ones fail
 // too the service manager kills and starts the daemon again.
 func (n *Notifier) Watch(ctx context.Context, log *slog.Logger, healthy func(context.Context) error) {
-	if n.addr == nil || n.watchdog <= 0 {
+	if n.addr == "" || n.watchdog <= 0 {
 		return
 	}
 	tick := time.NewTicker(n.watchdog / 3)
@@ -123,7 +123,7 @@ func (n *Notifier) Store(name string, listeners ...net.Listener) error {
 func (n *Notifier) Unstore(name string) error { return n.send("FDSTOREREMOVE=1\nFDNAME=" + name) }
 
 func (n *Notifier) send(state string, fds ...int) error {
-	if n.addr == nil {
+	if n.addr == "" {
 		return nil
 	}
 	var rights []byte
@@ -133,7 +133,7 @@ func (n *Notifier) send(state string, fds ...int) error {
 	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err == nil {
 		defer unix.Close(socket)
-		err = unix.Sendmsg(socket, []byte(state), rights, n.addr, unix.MSG_NOSIGNAL)
+		err = unix.Sendmsg(socket, []byte(state), rights, &unix.SockaddrUnix{Name: n.addr}, unix.MSG_NOSIGNAL)
 	}
 	if err != nil {
 		return fmt.Errorf("systemd: notify: %w", err)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,6 +106,18 @@ func TestNotifier_Tells(t *testing.T) {
 	}
 	m.expect("STOPPING=1")
 	m.expect("FDSTOREREMOVE=1\nFDNAME=web")
+	var all sync.WaitGroup
+	for range 8 { // the watchdog, the status line and the end do not wait for each other
+		all.Go(func() {
+			if err := n.Ready(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	for range 8 {
+		m.expect("READY=1")
+	}
 }
 
 func TestNotifier_Nobody(t *testing.T) {
