@@ -303,3 +303,16 @@ func TestDrain_GoesOnWhenTheAnswerIsGiven(t *testing.T) {
 	until(t, "the stops to begin", func() bool { return len(r.control.took()) > 0 })
 	r.api.Close() // does not wait for what waits for an instance
 }
+
+// TestAPI_CallsAreBounded has more calls wait than may: those beyond are not answered, and later ones are again.
+func TestAPI_CallsAreBounded(t *testing.T) {
+	t.Parallel()
+	otp := nodetest.Want(t, "25")[0]
+	r := startRig(t, false)
+	e := r.beam(otp, shop)
+	e.Eval(`Asked = [gen_server:send_request({beamkeeper, K}, ready) || _ <- lists:seq(1, 400)], pong = net_adm:ping(K)`)
+	r.api.Serve(r.control)
+	until(t, "the answers", func() bool { return e.Eval("element(2, process_info(self(), message_queue_len))") == "256" })
+	want(t, e, `Call(ready)`, "ok")
+	want(t, e, `element(2, process_info(self(), message_queue_len))`, "256")
+}
