@@ -270,7 +270,7 @@ func TestHostile_SpawnFlood(t *testing.T) {
 		}
 	}
 	l := linkOf(t, n, "evil")
-	if running := l.calls.Load(); running > 100 || running < 90 {
+	if running := l.calls.Load(); running > 100 || running < 50 { // the applies have ended
 		t.Errorf("%d run, %d granted, %d refused", running, granted, refused)
 	}
 	good.call(t, 100)
@@ -386,7 +386,6 @@ func TestHostile_IORequestFlood(t *testing.T) {
 	defer done()
 	conn := dialPeer(t, peerAddr(n), Name{Alive: "evil", Host: "localhost"}, flowCookie)
 	l := linkOf(t, n, "evil")
-	goroutines := runtime.NumGoroutine()
 	me := peerPid("evil@localhost", 1)
 	var b []byte
 	for i := range 2000 {
@@ -409,8 +408,8 @@ func TestHostile_IORequestFlood(t *testing.T) {
 			refused++
 		}
 	}
-	if got := runtime.NumGoroutine(); got > goroutines+300 { // other tests have some, too
-		t.Errorf("%d goroutines, %d before", got, goroutines)
+	if got := l.calls.Load(); got > 50 {
+		t.Errorf("%d requests ask back at one time", got)
 	}
 	good.call(t, 100)
 }
