@@ -288,8 +288,8 @@ func TestSystemd(t *testing.T) {
 				_, err := os.Stat(filepath.Join(root.lower, ".complete"))
 				need(err == nil, root.lower+" is missing: run testdata/testbed/install.sh test")
 			}
-			var vars string
-			if vars, err = os.MkdirTemp("", "bk-systemd-"); err != nil {
+			vars, err := os.MkdirTemp("", "bk-systemd-")
+			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = os.RemoveAll(vars) }) // not empty when the testbed hangs
