@@ -85,7 +85,7 @@ func (m *manager) HandleMessage(_ gen.PID, message any) error {
 			m.pause.on = false
 		} else if m.pause.on {
 			if c, ok := message.(*msgCommand); ok && c.taken.CompareAndSwap(false, true) {
-				err, _ := m.sys.cfg.State.Trouble()
+				_, err := m.sys.cfg.State.Trouble()
 				c.reply <- reply{err: fmt.Errorf("nothing is begun while the state cannot be written: %w", err)}
 			}
 			return nil // what else it says is seen when it goes on

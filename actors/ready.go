@@ -317,6 +317,10 @@ func (a *instance) passed(otp string) error {
 	again := a.rec.Ready // an adopted one, or one whose actor was started again
 	first := !a.rec.InHistory
 	now := time.Now()
+	if again && !first && a.rec.OTPRelease == otp && a.rec.LastError == "" {
+		a.note = ""
+		return nil // it is all known: many are taken over at once, and each commit waits for the disk
+	}
 	err := a.sys.record(func(tx *state.Tx, say func(api.Event)) error {
 		rec, ok, err := tx.Instance(a.name)
 		if err != nil || !ok {

@@ -46,7 +46,7 @@ func (s *System) storeTrouble(err error) {
 
 // storeProblem is what is wrong with the state store now.
 func (s *System) storeProblem() []api.Problem {
-	err, since := s.cfg.State.Trouble()
+	since, err := s.cfg.State.Trouble()
 	if err == nil {
 		return nil
 	}

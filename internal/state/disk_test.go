@@ -92,7 +92,7 @@ func TestUpdate_TellsWhenTheDiskTakesNothing(t *testing.T) {
 	if again := put(8); again == nil {
 		t.Error("the second Update went well")
 	}
-	if err, since := s.Trouble(); err == nil || since.IsZero() || len(told) != 1 || told[0] == nil {
+	if since, err := s.Trouble(); err == nil || since.IsZero() || len(told) != 1 || told[0] == nil {
 		t.Errorf("trouble %v since %v, told %v", err, since, told)
 	}
 	if e, err := s.Export(); err != nil || len(e.Apps) != 1 {
@@ -104,7 +104,7 @@ func TestUpdate_TellsWhenTheDiskTakesNothing(t *testing.T) {
 	if err := put(8); err != nil {
 		t.Errorf("with space again: %v", err)
 	}
-	if err, _ := s.Trouble(); err != nil || len(told) != 2 || told[1] != nil {
+	if _, err := s.Trouble(); err != nil || len(told) != 2 || told[1] != nil {
 		t.Errorf("trouble %v, told %v", err, told)
 	}
 	if err := s.Close(); err != nil {

@@ -284,13 +284,13 @@ func (s *Store) written(err error) error {
 }
 
 // Trouble returns why the last commit failed, and since when they do; nil when it did not.
-func (s *Store) Trouble() (err error, since time.Time) {
+func (s *Store) Trouble() (since time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.trouble == nil {
-		return nil, time.Time{}
+		return time.Time{}, nil
 	}
-	return s.trouble, s.since
+	return s.since, s.trouble
 }
 
 // OnTrouble has f told when commits begin to fail, and, with nil, when they no longer do. f must not use the store.
