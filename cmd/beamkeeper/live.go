@@ -43,7 +43,8 @@ type live struct {
 
 	now atomic.Pointer[inForce]
 
-	applying sync.Mutex // held by whoever puts something in force
+	applying sync.Mutex // held by whoever puts something in force, or looks at the file
+	kept     string     // sum of the copy that was kept; guarded by applying
 
 	mu      sync.Mutex
 	sum     string // of the file's content when it was last looked at
@@ -89,22 +90,21 @@ func (l *live) cookieOf(peer node.Name) node.Cookie {
 	return now.cookies.of(peer)
 }
 
-// read reads the file. The sum is that of what was read, also when it is no configuration.
-func (l *live) read() (cfg *config.Config, sum string, err error) {
+// read reads the file. What was read is given also when it is no configuration.
+func (l *live) read() (cfg *config.Config, b []byte, err error) {
 	if l.file == "" {
-		return nil, "", api.Errorf(api.CodeRefused, "this daemon runs with DEPLOYEX_* variables and has no configuration file")
+		return nil, nil, api.Errorf(api.CodeRefused, "this daemon runs with DEPLOYEX_* variables and has no configuration file")
 	}
 	f, err := os.Open(l.file)
 	if err != nil {
-		return nil, "", fmt.Errorf("the configuration cannot be read: %w", err)
+		return nil, nil, fmt.Errorf("the configuration cannot be read: %w", err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, config.MaxFileBytes+1))
-	if err != nil {
-		return nil, "", fmt.Errorf("the configuration cannot be read: %w", err)
+	if b, err = io.ReadAll(io.LimitReader(f, config.MaxFileBytes+1)); err != nil {
+		return nil, nil, fmt.Errorf("the configuration cannot be read: %w", err)
 	}
 	cfg, err = config.Parse(l.file, b)
-	return cfg, sumOf(b), err
+	return cfg, b, err
 }
 
 func sumOf(b []byte) string {
@@ -148,11 +148,19 @@ func (l *live) watch(ctx context.Context, w *filewatch.Watch) {
 // look compares the file with what is in force, and tells of what is new. settled is false when the file is broken and
 // that has not lasted, as sure says it has.
 func (l *live) look(ctx context.Context, sure bool) (settled bool) {
-	cfg, sum, err := l.read()
+	l.applying.Lock()
+	cfg, b, err := l.read()
+	sum := sumOf(b)
 	if err != nil && !sure && !l.knownBroken(err) {
+		l.applying.Unlock()
 		return false
 	}
-	if !l.note(cfg, sum, err) {
+	news := l.note(cfg, sum, err)
+	if err == nil && len(l.waiting()) == 0 {
+		l.keep(b, sum)
+	}
+	l.applying.Unlock()
+	if !news {
 		return true
 	}
 	if cfg == nil || l.config().Live.AutoApply != "immediate" {
@@ -210,6 +218,13 @@ func (l *live) note(cfg *config.Config, sum string, err error) (worth bool) {
 			Data: map[string]any{"file": l.file, "changes": len(pending), "sha256": sum}})
 	}
 	return news
+}
+
+// waiting are the changes of the file that are not in force.
+func (l *live) waiting() []config.Change {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pending
 }
 
 // wrong says what is wrong with the file, a line for each problem; empty: nothing.

@@ -24,7 +24,9 @@ func (l *live) ConfigDiff(ctx context.Context, r api.ConfigDiffRequest) (api.Con
 		d.SHA256 = sumOf([]byte(r.Content))
 		cfg, err = config.Parse(l.file, []byte(r.Content)) // as if it were the daemon's file
 	} else {
-		cfg, d.SHA256, err = l.read()
+		var b []byte
+		cfg, b, err = l.read()
+		d.SHA256 = sumOf(b)
 	}
 	var bad *config.Error
 	switch {
@@ -94,7 +96,8 @@ func (l *live) apply(ctx context.Context, r api.ConfigApplyRequest, who string) 
 	l.applying.Lock()
 	defer l.applying.Unlock()
 	done := api.ConfigApplied{File: l.file, Applied: []api.ConfigChange{}, Pending: []api.ConfigChange{}, Removals: []string{}, Removing: []string{}, Restarting: []string{}}
-	cfg, sum, err := l.read()
+	cfg, b, err := l.read()
+	sum := sumOf(b)
 	if l.file != "" {
 		l.note(cfg, sum, err)
 	}
@@ -151,6 +154,7 @@ func (l *live) apply(ctx context.Context, r api.ConfigApplyRequest, who string) 
 		return done, notApplied(err)
 	}
 	err = l.then(next)
+	l.keep(b, sum)
 	done.Applied, done.Removals = apiChanges(changes), append(done.Removals, keep...)
 	if !r.NoRestart {
 		behind, err := l.tree.Behind(ctx)

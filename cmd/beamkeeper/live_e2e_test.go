@@ -200,8 +200,27 @@ func TestLive_ConfigurationOfARunningDaemon(t *testing.T) {
 	r.edit("keep_releases: 3", "keep_releases: 3\n  max_entries: 1000")
 	r.awaitStatus("what waits for a restart", problem("after a restart of the daemon"))
 	d.end(syscall.SIGTERM, exitOK)
-	r.run()
+	d = r.run()
 	r.awaitStatus("the restart", noProblem)
+
+	// A daemon that dies while the file is broken goes on with what was in force, and looks after its instances.
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := r.await("the instance taken over", running(1, "0.1.0"))
+	r.write(configName, strings.Replace(string(whole), "applications:", "aplications:", 1))
+	d.end(syscall.SIGKILL, -1)
+	r.run()
+	r.awaitStatus("the broken file", problem("did you mean applications"))
+	if err := syscall.Kill(last.Instances[0].OSPID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	r.await("the instance started again", func(a api.App) bool {
+		return running(1, "0.1.0")(a) && a.Instances[0].OSPID != last.Instances[0].OSPID
+	})
+	r.write(configName, string(whole))
+	r.awaitStatus("the mended file", noProblem)
 }
 
 // write writes a file into the rig's folder and returns its path.

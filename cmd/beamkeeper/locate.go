@@ -46,11 +46,11 @@ func (c *cli) socketPath() (string, error) {
 	if path == "" {
 		return defaultSocket, nil // DEPLOYEX_* variables say no other
 	}
-	socket, err := config.ControlSocket(path) // of a broken file too
+	paths, err := config.Salvage(path) // of a broken file too
 	if err != nil {
 		return "", configError(path, err)
 	}
-	return socket, nil
+	return paths.Socket, nil
 }
 
 // configPath finds the configuration: --config, $BEAMKEEPER_CONFIG, DeployEx's $DEPLOYEX_CONFIG_YAML_PATH, ./beamkeeper.yaml, /etc/beamkeeper/beamkeeper.yaml.

@@ -39,7 +39,11 @@ func (c *cli) runCommand() *cobra.Command {
 		}
 		cfg, path, err := c.mustConfig()
 		if err != nil {
-			return err
+			broken := err
+			if cfg, err = lastInForce(path, broken); err != nil {
+				return err
+			}
+			log.Error("the configuration is broken; going on with the one that was in force last", "file", path, "err", broken)
 		}
 		if log, err = c.toOwnLog(cfg, log, *format, *level); err != nil {
 			return err

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestControlSocket_OfBrokenFilesToo(t *testing.T) {
+func TestSalvage_OfBrokenFilesToo(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for name, tc := range map[string]struct{ text, want string }{
@@ -22,11 +22,22 @@ func TestControlSocket_OfBrokenFilesToo(t *testing.T) {
 		if err := os.WriteFile(file, []byte(tc.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ControlSocket(file); err != nil || got != tc.want {
-			t.Errorf("%s: %q, %v, want %q", name, got, err, tc.want)
+		if got, err := Salvage(file); err != nil || got.Socket != tc.want {
+			t.Errorf("%s: %q, %v, want %q", name, got.Socket, err, tc.want)
 		}
 	}
-	if _, err := ControlSocket(filepath.Join(dir, "none.yaml")); err == nil {
+	for text, want := range map[string]string{
+		"var_path: /srv/v\n": "/srv/v", "": "/var/lib/beamkeeper", "var_path: v\nnode: [\n": filepath.Join(dir, "v"), "replcas: 1\nvar_path: /srv/v\n": "/srv/v",
+	} {
+		file := filepath.Join(dir, "f.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Salvage(file); err != nil || got.VarPath != want {
+			t.Errorf("%q: var_path %q, %v, want %q", text, got.VarPath, err, want)
+		}
+	}
+	if _, err := Salvage(filepath.Join(dir, "none.yaml")); err == nil {
 		t.Error("a file that is not there has a socket")
 	}
 }
