@@ -45,7 +45,14 @@ func (d *daemon) take(cfg *config.Config) error {
 			d.node.Disconnect(p.Name) // it may not connect any more
 		}
 	}
-	return errors.Join(err, setSocket(cfg.Control))
+	if was := d.control; was.Group == cfg.Control.Group && socketMode(was) == socketMode(cfg.Control) {
+		return err // as who opened the socket, a unit of the service manager perhaps, has it
+	}
+	if serr := setSocket(cfg.Control); serr != nil {
+		return errors.Join(err, serr)
+	}
+	d.control = cfg.Control
+	return err
 }
 
 // setSocket gives the control socket its mode and group.

@@ -52,8 +52,9 @@ type daemon struct {
 	registration *registration
 	service      *service
 
-	live  *live // the configuration as it is now; cfg is as it was at the start
-	flags *flags
+	live    *live // the configuration as it is now; cfg is as it was at the start
+	flags   *flags
+	control config.Control // of which the socket has its mode and group; take's alone
 
 	end     context.CancelCauseFunc // ends the daemon; context.Canceled is a usual end
 	serving sync.WaitGroup
@@ -111,6 +112,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 		return nil, err
 	}
 	d.live.tree, d.live.then = d.tree, d.take
+	d.control = cfg.Control
 	d.flags = newFlags(ctx, d.tree, log.With("part", "flags"))
 	d.erl.Serve(d.tree)
 	d.observer.SetLabel(d.tree.ActorName)
