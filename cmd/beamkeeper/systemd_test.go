@@ -451,6 +451,13 @@ func (b *testbed) scopes(instances map[string]int) {
 		return strings.Fields(b.run("cat", "/sys/fs/cgroup/beamkeeper.slice/"+unit+"/cgroup.procs"))
 	}
 	comm := func(pid string) string { return strings.TrimSpace(b.run("cat", "/proc/"+pid+"/comm")) }
+	b.eventually("the port mapper has a scope of its own", func() error { // which it gets right after an instance is ready
+		out, err := b.try("cat", "/sys/fs/cgroup/beamkeeper.slice/beamkeeper-epmd.scope/cgroup.procs")
+		if err == nil && out == "" {
+			err = errors.New("it is empty")
+		}
+		return err
+	})
 	for name, pid := range instances {
 		unit := "beamkeeper-" + name + ".scope"
 		for property, want := range map[string]string{
