@@ -99,13 +99,14 @@ func equalMaps(a, b Map) bool {
 }
 
 func equalUnordered(a, b Map) bool {
+	var hashes hasher
 	index := make(map[uint64][]int, len(b))
 	for i := range b {
-		h := hashTerm(plain(b[i].Key))
+		h := hashes.hash(plain(b[i].Key))
 		index[h] = append(index[h], i)
 	}
 	for i := range a {
-		candidates := index[hashTerm(plain(a[i].Key))]
+		candidates := index[hashes.hash(plain(a[i].Key))]
 		found := slices.IndexFunc(candidates, func(j int) bool { return Equal(a[i].Key, b[j].Key) })
 		if found < 0 || !Equal(a[i].Value, b[candidates[found]].Value) {
 			return false

@@ -95,7 +95,8 @@ func ParseCall(text string) (mod, fun Atom, args []Term, err error) {
 // parser reads terms by recursive descent, one token ahead.
 type parser struct {
 	scanner
-	tok token
+	tok    token
+	hashes hasher
 }
 
 // run calls f and returns the error that scanner or parser threw in it.
@@ -300,7 +301,7 @@ func (p *parser) mapTerm(depth int) Term {
 		key := p.term(depth)
 		p.expect("=>")
 		value := p.term(depth)
-		h := hashTerm(key)
+		h := p.hashes.hash(key)
 		known := false
 		for _, i := range index[h] {
 			if Equal(m[i].Key, key) {

@@ -22,6 +22,7 @@ type Decoder struct {
 	atoms  *atomTable // nil until the first atom
 	slabs  slabs
 	seen   []keySlot // scratch of uniqueKeys
+	hashes hasher    // of the term at hand
 	err    error
 }
 
@@ -112,6 +113,7 @@ func (d *Decoder) top(b []byte, p int) (Term, int) {
 		return d.local(b, p)
 	}
 	t, p := d.term(b, p, 0, d.limits.MaxDepth)
+	d.hashes.maps = nil
 	if len(b) > keepSlabs {
 		d.slabs = slabs{}
 	}

@@ -40,7 +40,7 @@ func (d *Decoder) uniqueKeys(m Map) bool {
 	seen = seen[:size]
 	clear(seen)
 	for i := range m {
-		h := hashTerm(m[i].Key)
+		h := d.hashes.hash(m[i].Key)
 		at := int(h & uint64(size-1))
 		for seen[at].at != 0 {
 			if seen[at].hash == h && Equal(m[seen[at].at-1].Key, m[i].Key) {
@@ -66,8 +66,17 @@ func sameKey(a, b Term) bool {
 
 var hashSeed = maphash.MakeSeed()
 
-// hashTerm is equal for terms that are Equal. Its seed is random, so that nobody can prepare keys that collide.
-func hashTerm(t Term) uint64 {
+// hasher keeps the hashes of large maps: where maps are keys of maps that are keys of maps, each would be gone through once
+// for every map around it. The zero value is ready. It is for terms that do not change meanwhile.
+type hasher struct{ maps map[mapAt]uint64 }
+
+type mapAt struct {
+	first *MapPair
+	pairs int
+}
+
+// hash is equal for terms that are Equal. Its seed is random, so that nobody can prepare keys that collide.
+func (hs *hasher) hash(t Term) uint64 {
 	switch v := t.(type) {
 	case Atom:
 		return maphash.String(hashSeed, string(v))
@@ -78,9 +87,9 @@ func hashTerm(t Term) uint64 {
 	case float64:
 		return hashWord(3, math.Float64bits(v))
 	case Tuple:
-		return hashTerms(4, v)
+		return hs.terms(4, v)
 	case List:
-		return hashTerms(5, v)
+		return hs.terms(5, v)
 	case Charlist:
 		h := uint64(5)
 		for i := 0; i < len(v); i++ {
@@ -88,11 +97,19 @@ func hashTerm(t Term) uint64 {
 		}
 		return h
 	case ImproperList:
-		return mix(hashTerms(6, v.Elems), hashTerm(v.Tail))
+		return mix(hs.terms(6, v.Elems), hs.hash(v.Tail))
 	case Map: // pairs in any order
-		h := uint64(7)
-		for i := range v {
-			h += mix(hashTerm(v[i].Key), hashTerm(v[i].Value))
+		if len(v) <= fewKeys {
+			return hs.pairs(v)
+		}
+		at := mapAt{&v[0], len(v)}
+		h, ok := hs.maps[at]
+		if !ok {
+			h = hs.pairs(v)
+			if hs.maps == nil {
+				hs.maps = map[mapAt]uint64{}
+			}
+			hs.maps[at] = h
 		}
 		return h
 	case Pid:
@@ -112,20 +129,29 @@ func hashTerm(t Term) uint64 {
 	case Export:
 		return mix(maphash.String(hashSeed, string(v.Module)), maphash.String(hashSeed, string(v.Function)))
 	case *Fun:
-		return mix(hashWord(13, uint64(v.Index)), hashTerms(13, v.Free))
+		return mix(hashWord(13, uint64(v.Index)), hs.terms(13, v.Free))
 	case *Record:
 		h := maphash.String(hashSeed, string(v.Name))
 		for i := range v.Fields {
-			h = mix(h, hashTerm(v.Fields[i].Value))
+			h = mix(h, hs.hash(v.Fields[i].Value))
 		}
 		return h
 	case Local:
 		return maphash.Bytes(hashSeed, v) + 14
 	}
 	if p := plain(t); rank(p) <= rank(Binary(nil)) {
-		return hashTerm(p)
+		return hs.hash(p)
 	}
 	return 0
+}
+
+// pairs does not depend on the order of the pairs.
+func (hs *hasher) pairs(m Map) uint64 {
+	h := uint64(7)
+	for i := range m {
+		h += mix(hs.hash(m[i].Key), hs.hash(m[i].Value))
+	}
+	return h
 }
 
 func hashWord(kind byte, v uint64) uint64 {
@@ -135,9 +161,9 @@ func hashWord(kind byte, v uint64) uint64 {
 	return maphash.Bytes(hashSeed, b[:])
 }
 
-func hashTerms(h uint64, terms []Term) uint64 {
+func (hs *hasher) terms(h uint64, terms []Term) uint64 {
 	for _, t := range terms {
-		h = mix(h, hashTerm(t))
+		h = mix(h, hs.hash(t))
 	}
 	return h
 }
