@@ -347,7 +347,7 @@ func containsVar(environ, variable string) bool {
 // TestReconcile_OldPortsBlockSlots: a slot whose ports an instance with older bases still has is not given away.
 func TestReconcile_OldPortsBlockSlots(t *testing.T) {
 	t.Parallel()
-	w := wanted{release: releaseID{version: "1"}, replicas: 2, replace: true, surge: 1, slots: 3, maxParallel: 1}
+	w := wanted{release: releaseID{version: "1"}, replicas: 2, surge: 1, slots: 3, maxParallel: 1}
 	old := func(name string, slot int, blocks ...int) observed {
 		if blocks == nil {
 			blocks = []int{}

@@ -109,11 +109,6 @@ func (m *manager) deploy(version string) (api.Deployment, error) {
 	}
 	rel := state.Release{Version: version}
 	c, published := m.sys.board.change(m.spec.Name)
-	if isPreCommands(c.Err) && (version == "" || version == c.Current.Version) {
-		e := api.Errorf(api.CodeRefused, "%v", c.Err)
-		e.Hint = "run them yourself, take pre_commands out of the file, and it is deployed"
-		return api.Deployment{}, e
-	}
 	published = published && c.Err == nil
 	switch {
 	case version == "" && !published:
@@ -130,7 +125,7 @@ func (m *manager) deploy(version string) (api.Deployment, error) {
 		return api.Deployment{}, api.Errorf(api.CodeUsage, "%v", err)
 	}
 	if published && c.Current.Version == rel.Version {
-		rel.Hash, rel.SHA256 = c.Current.Hash, c.Current.SHA256
+		rel.Hash, rel.SHA256, rel.PreCommands = c.Current.Hash, c.Current.SHA256, c.Current.PreCommands
 	}
 	p, err := m.look()
 	if err != nil {
@@ -241,7 +236,7 @@ func (m *manager) startTarget(t api.Target) error {
 			if err != nil || !ok {
 				return err
 			}
-			if (rec.Stopped || rec.Failed) && wished && w.replace && !(releaseID{rec.Version, rec.SHA256}).same(w.release) {
+			if (rec.Stopped || rec.Failed) && wished && !(releaseID{rec.Version, rec.SHA256}).same(w.release) {
 				rec.Leaving = true // it was stopped before a newer version came: that is started in its place
 			}
 			rec.Stopped, rec.Failed = false, false

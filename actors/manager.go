@@ -46,13 +46,15 @@ type manager struct {
 	spec AppSpec
 	self gen.Atom
 
-	seen    map[seenKey]time.Time // of the deployment under way
-	fetched map[string]string     // deployment → the archive's sha256, once it is there
-	fetch   work
-	pause   pause       // the state store cannot be written
-	trigger string      // of the next deployment, when an operator's wish makes it
-	by      string      // who asked for it by the Erlang API
-	next    *time.Timer // looks again
+	seen       map[seenKey]time.Time // of the deployment under way
+	fetched    map[string]string     // deployment → the archive's sha256, once it is there
+	fetch      work
+	errand     work        // what is run before or after all moves of a deployment
+	errandDone string      // the kind of the last errand that ended well
+	pause      pause       // the state store cannot be written
+	trigger    string      // of the next deployment, when an operator's wish makes it
+	by         string      // who asked for it by the Erlang API
+	next       *time.Timer // looks again
 }
 
 // seenKey is an instance of a deployment, before and after the start of its first OS process.
@@ -71,6 +73,7 @@ func (m *manager) Init(...any) error {
 func (m *manager) Terminate(error) {
 	m.sys.dir.leave(m.self, m.PID())
 	m.fetch.end()
+	m.errand.end()
 	if m.next != nil {
 		m.next.Stop()
 	}
@@ -131,10 +134,15 @@ func (m *manager) handle(message any) error {
 	case *msgCommand:
 		m.command(c)
 	case jobDone:
-		if c.id != m.fetch.id {
+		ended := m.fetchEnded
+		switch c.id {
+		case m.fetch.id:
+		case m.errand.id:
+			ended = m.errandEnded
+		default:
 			return nil
 		}
-		if err := m.fetchEnded(c.result); err != nil {
+		if err := ended(c.result); err != nil {
 			return err
 		}
 	default:
@@ -211,11 +219,11 @@ func (m *manager) look() (p picture, err error) {
 func (m *manager) wanted(app state.App) (w wanted, rel state.Release, ok bool) {
 	rel = app.Wish
 	if app.Failed != "" {
-		rel = app.Settled // the wish is not tried again; what it has reached stays
+		rel = app.Settled // the wish is not tried again; what it has reached goes back
 	}
 	n := replicas(m.spec, app)
 	w = wanted{
-		release: releaseID{rel.Version, rel.SHA256}, restart: app.Restart, replicas: n, replace: app.Failed == "",
+		release: releaseID{rel.Version, rel.SHA256}, restart: app.Restart, replicas: n,
 		maxParallel: m.spec.Strategy.MaxParallel, maxUnavailable: m.spec.Strategy.MaxUnavailable,
 		surge: 1, slots: n + 1,
 	}
@@ -342,7 +350,7 @@ func (m *manager) currentChanged() error {
 		}
 		return nil
 	}
-	return m.wish(p, state.Release{Version: c.Current.Version, Hash: c.Current.Hash, SHA256: c.Current.SHA256}, state.SourceCurrent, c.Current.Token)
+	return m.wish(p, state.Release{Version: c.Current.Version, Hash: c.Current.Hash, SHA256: c.Current.SHA256, PreCommands: c.Current.PreCommands}, state.SourceCurrent, c.Current.Token)
 }
 
 // wish sets the version wished. A deployment to another one is superseded.
@@ -410,6 +418,9 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 	if d.By != "" && d.Trigger == state.SourceOperator {
 		d.Trigger = triggerAPI
 	}
+	if d.Trigger == triggerRestore && d.Kind == "full" {
+		d.From = p.app.Wish.Version
+	}
 	m.trigger, m.by = "", ""
 	err := m.sys.record(func(tx *state.Tx, say func(api.Event)) (err error) {
 		if d.ID, err = tx.NextDeployment(); err != nil {
@@ -444,14 +455,17 @@ func (m *manager) advance(p picture, rel state.Release, plan plan) error {
 		return m.end(p, api.DeploymentFailed, failure, log)
 	}
 	sha, here := m.fetched[d.ID]
+	first := m.beforehand(p, rel) && !plan.idle()
 	switch {
-	case len(plan.start) > 0 && !here:
+	case (len(plan.start) > 0 || first) && !here:
 		if m.fetch.id == 0 || m.fetch.kind != d.ID {
 			return m.startFetch(d, rel)
 		}
 		return nil // nothing is stopped before the release is known to be good
+	case first && !m.before(p, rel, sha, plan):
+		return nil
 	case plan.idle():
-		if plan.complete && !slices.ContainsFunc(plan.waiting, func(name string) bool { return m.deployed(d, name) }) {
+		if plan.complete && !slices.ContainsFunc(plan.waiting, func(name string) bool { return m.deployed(d, name) }) && m.after(p) {
 			return m.succeed(p, rel, sha)
 		}
 		return nil
@@ -504,11 +518,13 @@ func (m *manager) closeStopOld(p picture) error {
 func (m *manager) failure(p picture) (log []string, why error) {
 	nearest := time.Duration(-1)
 	for i, rec := range p.instances {
-		if rec.InHistory || rec.Leaving || rec.Stopped || !m.deployed(p.dep, rec.Name) {
+		if rec.InHistory && !rec.Failed || rec.Leaving || rec.Stopped || !m.deployed(p.dep, rec.Name) {
 			continue
 		}
 		left := m.spec.Readiness.Timeout - time.Since(m.begun(p, rec.Name))
 		switch name, detail := p.views[i].chain.missing(); {
+		case rec.Failed && rec.InHistory:
+			why = fmt.Errorf("%s was ready, but crashed %d times before the deployment was done: %s", rec.Name, len(rec.Crashes), rec.LastError)
 		case rec.Failed:
 			why = fmt.Errorf("%s crashed %d times before it was ready: %s", rec.Name, len(rec.Crashes), rec.LastError)
 		case left > 0:
@@ -611,6 +627,13 @@ func (m *manager) fetchEnded(result any) error {
 		if err != nil || !ok {
 			return err
 		}
+		var run []api.DeploymentStep // of a daemon before this one
+		d.Steps = slices.DeleteFunc(d.Steps, func(st api.DeploymentStep) bool {
+			if st.Command != "" {
+				run = append(run, st)
+			}
+			return st.Command != ""
+		})
 		d.Steps = endStep(d.Steps, "", "it was here already", time.Now())
 		if len(rel.Steps) > 0 {
 			d.Steps = d.Steps[:0]
@@ -618,6 +641,7 @@ func (m *manager) fetchEnded(result any) error {
 				d.Steps = append(d.Steps, api.DeploymentStep{Name: st.Name, StartedAt: api.Time{Time: st.StartedAt.UTC()}, EndedAt: api.Time{Time: st.EndedAt.UTC()}})
 			}
 		}
+		d.Steps = append(d.Steps, run...)
 		return tx.PutDeployment(d)
 	})
 }
@@ -719,7 +743,11 @@ func (m *manager) succeed(p picture, rel state.Release, sha string) error {
 // prune begins to remove the releases that nothing needs.
 func (m *manager) prune() {
 	app, keep := m.spec.Name, m.spec.Keep
-	m.sys.job(m.sys.ctx, m.self, func(context.Context) any {
+	m.sys.job(m.sys.ctx, m.self, func(ctx context.Context) any {
+		if release, err := m.sys.alone(ctx, app); err == nil {
+			_ = m.sys.cfg.Releases.RemoveInstance(app, app+preCommandsSuffix) // that a killed daemon left
+			release()
+		}
 		if _, err := m.sys.cfg.Releases.Prune(app, keep, nil); err != nil {
 			m.sys.log.Warn("prune old releases", "app", app, "err", err)
 		}
@@ -730,6 +758,7 @@ func (m *manager) prune() {
 // end ends the deployment under way. Instances that it started and that are not ready go.
 func (m *manager) end(p picture, outcome string, why error, log []string) error {
 	m.fetch.end()
+	m.errand.end()
 	now := time.Now()
 	d := *p.dep
 	var leaving []string
@@ -738,7 +767,9 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 		if err != nil || !ok {
 			return err
 		}
-		stored.Steps = p.dep.Steps // with how the fetch ended
+		if n := len(p.dep.Steps); n > 0 && n == len(stored.Steps) && p.dep.Steps[n-1].Error != "" {
+			stored.Steps = p.dep.Steps // with how the fetch ended
+		}
 		d = stored
 		app, _, err := tx.App(m.spec.Name)
 		if err != nil {
@@ -751,6 +782,11 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 			failure = outcome
 		}
 		d.Steps = endStep(d.Steps, failure, "", now)
+		for i := range d.Steps { // hooks of instances that are stopped begin side by side
+			if st := &d.Steps[i]; st.EndedAt.IsZero() && st.Name != stepBeforeStop && st.Name != stepAfterStop {
+				st.EndedAt, st.Error = api.Time{Time: now.UTC()}, failure
+			}
+		}
 		for i := range d.Instances {
 			d.Instances[i].Steps = endStep(d.Instances[i].Steps, failure, "", now)
 		}

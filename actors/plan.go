@@ -20,7 +20,6 @@ type wanted struct {
 	release  releaseID
 	restart  uint64 // instances made before this restart of the app are to be replaced
 	replicas int
-	replace  bool // instances of other releases are to be replaced; otherwise they count as right
 
 	surge          int // instances beyond replicas while some are replaced
 	slots          int // how many there are: 0 to slots-1
@@ -96,7 +95,7 @@ func reconcile(w wanted, have []observed) plan {
 		case o.leaving:
 			leaving++
 			continue
-		case o.phase == phaseStopped, (!w.replace || o.release.same(w.release)) && o.restart >= w.restart && !o.outdated:
+		case o.phase == phaseStopped, o.release.same(w.release) && o.restart >= w.restart && !o.outdated:
 			match = append(match, o)
 		default:
 			old = append(old, o)

@@ -11,7 +11,7 @@ func one(name string, slot int, version string, p phase) observed {
 }
 
 func want(version string, replicas int) wanted {
-	return wanted{release: releaseID{version: version}, replicas: replicas, replace: true, surge: 1, slots: replicas + 1, maxParallel: 1}
+	return wanted{release: releaseID{version: version}, replicas: replicas, surge: 1, slots: replicas + 1, maxParallel: 1}
 }
 
 func TestReconcile(t *testing.T) {
@@ -155,12 +155,6 @@ func TestReconcile(t *testing.T) {
 			name: "and does not keep an old one from being replaced",
 			want: want("2", 2), have: []observed{one("a", 0, "1", phaseStopped), one("b", 1, "1", phaseReady), one("n", 2, "2", phaseReady)},
 			stop: []string{"b"},
-		},
-		{
-			name: "without replace only missing replicas are filled",
-			want: want("1", 3), edit: func(w *wanted) { w.replace = false },
-			have:  []observed{one("a", 0, "2", phaseReady), one("b", 1, "1", phaseReady)},
-			start: []int{2},
 		},
 		{
 			name: "a restart of the app replaces what was made before",

@@ -317,10 +317,11 @@ type stage struct {
 	sys  *System
 
 	mu      sync.Mutex
-	refuse  map[string]error // instance, or "" for all: why it cannot be connected to
-	started map[string]bool  // instance, or "" for all: false: its application is not
-	deaf    bool             // init:stop does nothing
-	script  string           // the version that nodes say they have booted; empty: none
+	refuse  map[string]error                     // instance, or "" for all: why it cannot be connected to
+	accept  func(instance, version string) error // nil: all that are not refused
+	started map[string]bool                      // instance, or "" for all: false: its application is not
+	deaf    bool                                 // init:stop does nothing
+	script  string                               // the version that nodes say they have booted; empty: none
 	links   map[node.Name]bool
 	told    []func(node.NodeEvent)
 }
@@ -336,6 +337,16 @@ func (s *stage) Name() node.Name { return s.name }
 func (s *stage) Connect(_ context.Context, peer node.Name) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.accept != nil {
+		app, _ := AppOf(peer.Alive)
+		version := ""
+		if f, err := s.sys.cfg.Releases.Instance(app, peer.Alive); err == nil && f.Current != nil {
+			version = f.Current.Version
+		}
+		if err := s.accept(peer.Alive, version); err != nil {
+			return err
+		}
+	}
 	for _, name := range []string{"", peer.Alive} {
 		if err := s.refuse[name]; err != nil {
 			return err
