@@ -360,7 +360,12 @@ func (m *manager) wish(p picture, rel state.Release, source, token string) error
 			return err
 		}
 	}
-	return m.sys.editApp(m.spec.Name, func(a *state.App) {
+	c, _ := m.sys.board.change(m.spec.Name)
+	return m.sys.recordApp(m.spec.Name, func(a *state.App, say func(api.Event)) {
+		if token != "" && token != a.Current && token == c.Current.Token {
+			say(api.Event{Type: api.EventReleasePublished, App: a.Name, Version: c.Current.Version,
+				Message: fmt.Sprintf("%s names version %s", c.Current.File, c.Current.Version)})
+		}
 		a.Wish, a.Source, a.At, a.By = rel, source, time.Now().UTC(), ""
 		if source == state.SourceOperator {
 			a.By = m.by

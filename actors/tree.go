@@ -10,7 +10,6 @@ import (
 	"ergo.services/ergo/gen"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
-	"github.com/beamkeeper/beamkeeper/internal/state"
 )
 
 // A supervisor gives up, and leaves the rest to its own, after so many restarts within so many seconds.
@@ -254,18 +253,5 @@ func (r *releases) tell(c change) {
 	case c.Mended:
 		r.sys.emit(api.Event{Type: api.EventReleaseMended, App: c.App, Version: c.Current.Version,
 			Message: c.Current.File + " is whole again"})
-	}
-	if c.Err != nil || c.ArchiveChanged {
-		return
-	}
-	var seen string
-	err := r.sys.cfg.State.View(func(tx *state.Tx) error {
-		app, _, err := tx.App(c.App)
-		seen = app.Current
-		return err
-	})
-	if err == nil && seen != c.Current.Token {
-		r.sys.emit(api.Event{Type: api.EventReleasePublished, App: c.App, Version: c.Current.Version,
-			Message: fmt.Sprintf("%s names version %s", c.Current.File, c.Current.Version)})
 	}
 }
