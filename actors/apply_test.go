@@ -294,6 +294,7 @@ func TestApply_BadSettingsHurtNobody(t *testing.T) {
 	w.up()
 	w.run("shop", "1")
 	before := w.running("shop", "1", 2)
+	w.cluster.set(func() { w.cluster.started[""] = false }) // none gets ready before it has ended
 	bad := spec
 	bad.Env = []launch.Var{{Key: "COLOUR", Value: "black"}}
 	w.apply(ApplyOptions{Restart: true}, bad)
@@ -301,6 +302,7 @@ func TestApply_BadSettingsHurtNobody(t *testing.T) {
 	if now := w.running("shop", "1", 2); !slices.Equal(names(now), names(before)) {
 		t.Errorf("now %v, want %v", names(now), names(before))
 	}
+	w.cluster.set(func() { delete(w.cluster.started, "") })
 	good := spec
 	good.Env = []launch.Var{{Key: "COLOUR", Value: "white"}}
 	w.apply(ApplyOptions{Restart: true}, good)
