@@ -103,12 +103,15 @@ stand_in() { # stand_in LIBRARY PREFIX: an empty library with the functions of t
 
 window() {
   wanted=$(apt-get -qq -y --simulate install libwxgtk3.2-1t64 libwxgtk-gl3.2-1t64 | awk '/^Inst lib/{print $2}' |
-    grep -vE '^lib(c6|gcc|stdc|llvm|gl|drm|egl|vulkan|sensors|z3|pam|systemd-shared|audit|semanage|sepol|proc2|debconf|elf|edit)|mesa|-(common|data)$')
+    grep -vE '^lib(c6|gcc|stdc|llvm|gl[^i]|drm|egl|vulkan|sensors|z3|pam|systemd-shared|audit|semanage|sepol|proc2|debconf|elf|edit)|mesa|-(common|data)$')
   # shellcheck disable=SC2086
   unpack erlang-wx erlang-observer erlang-et libwxgtk-webview3.2-1t64 $wanted
   stand_in libwebkit2gtk-4.1.so.0 webkit_
   stand_in libjavascriptcoregtk-4.1.so.0 'jsc_|JS'
   for f in "$erlang"/lib/wx-*/priv/*.so; do patchelf --force-rpath --set-rpath "$rpath" "$f"; done
+  missing=$(LD_TRACE_LOADED_OBJECTS=1 LD_WARN=1 LD_BIND_NOW=1 "$libraries/ld-linux-x86-64.so.2" --library-path "$rpath" \
+    "$libraries/libwx_gtk3u_webview-3.2.so.0" 2>&1 | grep -E 'undefined symbol|not found' || true)
+  [ -z "$missing" ] || { echo "otp.sh: the libraries of wxWidgets lack something: $missing" >&2; exit 1; }
   PATH="$dest/bin:$PATH" "$dest/bin/erl" -noshell -eval '{module, _} = code:ensure_loaded(observer_wx), {module, _} = code:ensure_loaded(wx), halt().'
   touch "$dest/.window"
 }
