@@ -31,6 +31,8 @@ type serviceOptions struct {
 	Version int    // of systemd
 
 	Socket      string // of the control API
+	SocketMode  string
+	SocketGroup string // "" for root
 	Listen      string // of the web, "" for off
 	Runtime     string // names below /run, /var/lib, /var/log; "" when the paths are elsewhere
 	State       string
@@ -106,7 +108,8 @@ func newServiceOptions(cfg *config.Config, file, binary string, version int) (se
 		}
 	}
 	o := serviceOptions{
-		Binary: binary, Config: file, Version: version, Socket: cfg.Control.Socket, Listen: cfg.Web.Listen,
+		Binary: binary, Config: file, Version: version, Listen: cfg.Web.Listen,
+		Socket: cfg.Control.Socket, SocketMode: fmt.Sprintf("%04o", socketMode(cfg.Control)), SocketGroup: cfg.Control.Group,
 		Runtime: below("/run", filepath.Dir(cfg.Control.Socket)), State: below("/var/lib", cfg.VarPath), Logs: below("/var/log", cfg.MonitoredAppLogPath),
 	}
 	stop := closeTimeout

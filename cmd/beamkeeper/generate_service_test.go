@@ -63,7 +63,7 @@ func TestGenerateSystemd_FollowsTheConfiguration(t *testing.T) {
 	t.Parallel()
 	o := serviceOptionsOf(t, `
 var_path: /srv/bk
-control: {socket: /srv/bk/control.sock}
+control: {socket: /srv/bk/control.sock, mode: "0666", group: deploy}
 node: {cookie_file: /etc/bk/cookie}
 applications:
   - {name: a, cookie_file: /etc/bk/a, stop: {timeout_ms: 120000}}
@@ -87,7 +87,7 @@ applications:
 			t.Errorf("the unit has %s:\n%s", not, unit)
 		}
 	}
-	if len(files) != 4 || !strings.Contains(string(files[2].text), "ListenStream=/srv/bk/control.sock\n") {
+	if len(files) != 4 || !strings.Contains(string(files[2].text), "ListenStream=/srv/bk/control.sock\nSocketMode=0666\nSocketGroup=deploy\n") {
 		t.Errorf("%d files, the socket is\n%s", len(files), files[2].text)
 	}
 	cfg, err := config.Parse("/etc/with space/c.yaml", nil)

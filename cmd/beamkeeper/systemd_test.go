@@ -373,10 +373,14 @@ func (b *testbed) everything() {
 		}
 		return nil
 	})
+	b.run("chmod", "0666", "/run/beamkeeper/beamkeeper.sock") // as another configuration had it
 	for range 3 {
 		pid := b.mainPID()
 		b.run("systemctl", "restart", "beamkeeper.service")
 		b.awaitAnother(pid)
+	}
+	if mode := strings.TrimSpace(b.run("stat", "-c", "%a", "/run/beamkeeper/beamkeeper.sock")); mode != "660" {
+		t.Errorf("the mode of the kept control socket is %s, want 660", mode)
 	}
 	b.run("install", "-m", "755", "/srv/bk/upgraded", "/usr/bin/beamkeeper.new")
 	b.run("mv", "/usr/bin/beamkeeper.new", "/usr/bin/beamkeeper")

@@ -315,7 +315,8 @@ func (d *daemon) listen() ([]listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c := d.cfg.Control; c.Mode != "" || c.Group != "" || len(c.Grant) > 0 {
+	// A socket kept from the daemon before this one has the mode of that one's configuration, perhaps a wider one.
+	if c := d.cfg.Control; c.Mode != "" || c.Group != "" || len(c.Grant) > 0 || d.service.listeners.Kept(keptControl) {
 		if err := setSocket(c); err != nil {
 			_ = ln.Close() // the other error is the one to tell
 			return nil, err
