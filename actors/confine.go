@@ -56,7 +56,11 @@ func (s *System) place(ctx context.Context, rec state.Instance, limits Limits) {
 // confine is place, beside what the actor does.
 func (a *instance) confine() {
 	ctx, s, rec, limits := a.ctx, a.sys, a.rec, a.spec.Limits
-	s.jobs.Go(func() { s.place(ctx, rec, limits) })
+	s.jobs.Go(func() {
+		s.confining.Lock() // one after the other: it reads all of /proc, and many may be taken over at once
+		defer s.confining.Unlock()
+		s.place(ctx, rec, limits)
+	})
 }
 
 // leavePlace removes the place of an instance whose processes have ended.

@@ -36,6 +36,7 @@ type System struct {
 	roster    roster
 	strangers []process.Found // instances that run for nobody, seen at the start
 	unclaimed unclaimed
+	confining sync.Mutex
 
 	dir   *directory
 	bus   *bus
