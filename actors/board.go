@@ -91,15 +91,12 @@ func (b *board) removeInstance(name string) {
 func (b *board) putChange(c release.Change) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c = refusePreCommands(c)
 	next := change{Change: c, at: time.Now()}
 	before, ok := b.changes[c.App]
 	switch {
 	case !ok:
-	case c.Err == nil && before.Err != nil && (!before.told || isPreCommands(before.Err)):
+	case c.Err == nil && before.Err != nil && !before.told:
 		next.Mended = true // for the watcher nothing was broken, or the break was never told
-	case isPreCommands(c.Err) && isPreCommands(before.Err) && c.Current.Token == before.Current.Token:
-		next.at, next.told = before.at, before.told // only the archive changed
 	}
 	b.changes[c.App] = next
 }

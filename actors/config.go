@@ -39,6 +39,9 @@ type AppSpec struct {
 
 	Surroundings Surroundings
 
+	Hooks              Hooks
+	PreCommandsTimeout time.Duration // of each of a release's pre_commands; 0: 10 min
+
 	Logs      applog.Policy      // how long its log files and crash dumps are kept
 	LogTarget string             // file, journal or both; empty: file
 	Dump      *launch.DumpLimits // of crash dumps; nil: all as the BEAM has it
@@ -117,6 +120,8 @@ type Config struct {
 
 	OwnLog       string               // the daemon's own log file, which is rotated too; empty: none
 	OwnLogPolicy func() applog.Policy // of it; nil: the default
+
+	HooksDir string // of scripts, in a folder for each step; empty: none
 
 	BaseEnv  []string // the daemon's environment, of which instances get an allow-list
 	OmitPath []string // folders that are taken out of the instances' PATH

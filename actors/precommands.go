@@ -1,34 +1,218 @@
 package actors
 
 import (
-	"errors"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"slices"
+	"time"
 
-	"github.com/beamkeeper/beamkeeper/release"
+	"github.com/beamkeeper/beamkeeper/etf"
+	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/launch"
+	"github.com/beamkeeper/beamkeeper/internal/process"
+	"github.com/beamkeeper/beamkeeper/internal/state"
 )
 
-// PreCommandsError: a current.json asks for commands to be run before its version starts, which nothing here does yet.
-// A version that started without its migrations would do harm, so it is not deployed.
-type PreCommandsError struct {
-	File, Version string
+// stepPreCommand is the step of a deployment that is one of its release's pre_commands.
+const stepPreCommand = "pre_command"
+
+// defaultPreCommandsTimeout is how long one of them may take.
+const defaultPreCommandsTimeout = 10 * time.Minute
+
+// preCommandsSuffix makes the name that pre_commands run under. It is like an instance's, and one of those is never called so.
+const preCommandsSuffix = "-before"
+
+// onceKey names a pre_command of a release: the archive, its place in the list and what it says.
+func onceKey(version, sha string, i int, command string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%s", version, sha, i, command))
+	return hex.EncodeToString(sum[:12])
 }
 
-func (e *PreCommandsError) Error() string {
-	return fmt.Sprintf("%s: version %s has pre_commands, which this version of Beamkeeper does not run; it is not deployed", e.File, e.Version)
+// beforehand says whether something is to be run before the deployment moves anything.
+func (m *manager) beforehand(p picture, rel state.Release) bool {
+	return len(p.dep.Instances) == 0 && (m.hooked(p.dep) && m.sys.hasHooks(m.spec, stepBeforeDeploy) ||
+		len(rel.PreCommands) > 0 && !same(rel, p.app.Settled))
 }
 
-// Unwrap returns release.ErrBadCurrent: the file is dealt with as a broken one.
-func (e *PreCommandsError) Unwrap() error { return release.ErrBadCurrent }
-
-func isPreCommands(err error) bool {
-	var e *PreCommandsError
-	return errors.As(err, &e)
+// hooked says whether a deployment has the hooks of deployments: it brings something that was not there.
+func (m *manager) hooked(d *api.Deployment) bool {
+	return d.Kind != "scale" && d.Trigger != triggerRestore
 }
 
-// refusePreCommands turns a change to a version that needs pre-commands into one to a broken file. Its Current stays.
-func refusePreCommands(c release.Change) release.Change {
-	if c.Err == nil && len(c.Current.PreCommands) > 0 {
-		c.Err, c.Mended = &PreCommandsError{File: c.Current.File, Version: c.Current.Version}, false
+// errandsDone says whether all that is to be run in a phase of the deployment has been, and otherwise has it run.
+func (m *manager) errandsDone(p picture, phase string, run func(context.Context) error) bool {
+	id := p.dep.ID + " " + phase
+	switch {
+	case m.errandDone == id:
+		return true
+	case m.errand.id != 0 && m.errand.kind == id:
+		return false
 	}
-	return c
+	m.errand.end()
+	ctx, cancel := context.WithCancel(m.sys.ctx)
+	m.errand = work{kind: id, cancel: cancel}
+	m.errand.id = m.sys.job(ctx, m.self, func(ctx context.Context) any {
+		if err := run(ctx); err != nil {
+			return err
+		}
+		return nil
+	})
+	return false
+}
+
+// before runs what is to be run before the deployment moves anything.
+func (m *manager) before(p picture, rel state.Release, sha string, plan plan) bool {
+	s, spec, d, hooked := m.sys, m.spec, *p.dep, m.hooked(p.dep)
+	rec := state.Instance{Name: spec.Name + preCommandsSuffix, App: spec.Name, Version: rel.Version, Hash: rel.Hash, SHA256: sha, Deployment: d.ID}
+	if len(plan.start) > 0 {
+		rec.Slot = plan.start[0].slot // nobody else has its ports
+	}
+	commands := rel.PreCommands
+	if same(rel, p.app.Settled) {
+		commands = nil
+	}
+	return m.errandsDone(p, "before", func(ctx context.Context) error {
+		release, err := s.begunAlone(ctx, d, stepBeforeDeploy, stepPreCommand)
+		if err != nil {
+			return err
+		}
+		defer release()
+		if hooked {
+			if err := s.runHooks(ctx, spec, stepBeforeDeploy, d.ID, nil); err != nil {
+				return err
+			}
+		}
+		return s.preCommands(ctx, spec, rec, commands)
+	})
+}
+
+// after runs what is to be run when the deployment has moved all.
+func (m *manager) after(p picture) bool {
+	s, spec, d := m.sys, m.spec, *p.dep
+	if !m.hooked(p.dep) || !s.hasHooks(spec, stepAfterDeploy) {
+		return true
+	}
+	return m.errandsDone(p, "after", func(ctx context.Context) error {
+		release, err := s.begunAlone(ctx, d, stepAfterDeploy)
+		if err != nil {
+			return err
+		}
+		defer release()
+		return s.runHooks(ctx, spec, stepAfterDeploy, d.ID, nil)
+	})
+}
+
+// begunAlone begins to run errands of a deployment: what an earlier daemon left running of them is ended.
+func (s *System) begunAlone(ctx context.Context, d api.Deployment, steps ...string) (release func(), err error) {
+	if release, err = s.alone(ctx, d.App); err != nil {
+		return nil, err
+	}
+	for _, kind := range []string{"deployment", stepPreCommand} {
+		kill, cancel := context.WithTimeout(ctx, killTimeout)
+		err = process.KillRun(kill, s.errandMark(d.App, kind))
+		cancel()
+		if err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = s.interrupted(d.ID, steps...)
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// preCommands runs those of a release's pre_commands that have not succeeded yet, in order. rec is the instance that they
+// are run in the environment of.
+func (s *System) preCommands(ctx context.Context, spec AppSpec, rec state.Instance, commands []string) error {
+	if len(commands) == 0 {
+		return nil
+	}
+	var app state.App
+	err := s.cfg.State.View(func(tx *state.Tx) (err error) {
+		app, _, err = tx.App(spec.Name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	unpacked := false
+	defer func() { _ = s.cfg.Releases.RemoveInstance(rec.App, rec.Name) }() // what stays is in nobody's way
+	for i, command := range commands {
+		e := errand{
+			step: stepPreCommand, title: command, timeout: firstOf2(spec.PreCommandsTimeout, defaultPreCommandsTimeout),
+			app: spec.Name, version: rec.Version, deployment: rec.Deployment, once: onceKey(rec.Version, rec.SHA256, i, command),
+		}
+		if slices.Contains(app.Once, e.once) {
+			continue
+		}
+		if _, _, _, err := etf.ParseCall(command); err == nil {
+			if ready := s.board.ready(spec.Name); len(ready) > 0 {
+				e.run = s.remoteCall(s.nodeName(ready[0]), command)
+			} else {
+				command = launch.EvalOf(spec.Language, command)
+			}
+		}
+		if e.run == nil {
+			if !unpacked {
+				if err := s.cfg.Releases.RemoveInstance(rec.App, rec.Name); err != nil {
+					return err
+				}
+				if _, err := s.prepareFolder(ctx, spec, rec); err != nil {
+					return err
+				}
+				unpacked = true
+			}
+			e.run = s.inRelease(spec, rec, command)
+		}
+		if err := s.do(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inRelease makes an errand of a command of the release.
+func (s *System) inRelease(spec AppSpec, rec state.Instance, command string) func(context.Context, *outputTail) (*int, error) {
+	return func(ctx context.Context, out *outputTail) (*int, error) {
+		plan, err := launch.BuildRun(s.launchSpec(spec, rec), command, s.errandMark(rec.App, stepPreCommand))
+		if err == nil {
+			err = plan.Prepare()
+		}
+		if err == nil {
+			err = s.confinement.try(ctx, rec.App, plan.Enter)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return program(plan.Command("", ""), nil)(ctx, out)
+	}
+}
+
+// errandEnded goes on with the deployment, or ends it.
+func (m *manager) errandEnded(result any) error {
+	id := m.errand.kind
+	m.errand.end()
+	failure, failed := result.(error)
+	if !failed {
+		m.errandDone = id
+		return nil
+	}
+	p, err := m.look()
+	if err != nil {
+		return err
+	}
+	if p.dep == nil || m.sys.ctx.Err() != nil || id != p.dep.ID+" before" && id != p.dep.ID+" after" {
+		return nil
+	}
+	var output []string
+	if e, ok := failure.(*errandError); ok {
+		output = e.output
+	}
+	return m.end(p, api.DeploymentFailed, failure, output)
 }

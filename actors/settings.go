@@ -30,6 +30,9 @@ var startSettings = map[string]bool{
 	"Logs":         false,
 	"Limits":       true,
 
+	"Hooks":              false,
+	"PreCommandsTimeout": false,
+
 	"Poll":      false,
 	"Readiness": false,
 	"Strategy":  false,

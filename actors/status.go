@@ -117,9 +117,6 @@ func (s *System) appProblems(spec AppSpec, rec state.App) []api.Problem {
 	if c, ok := s.board.change(spec.Name); ok && c.Err != nil {
 		p := api.Problem{Since: api.Time{Time: c.at.UTC()}, What: c.Err.Error()}
 		switch {
-		case isPreCommands(c.Err):
-			p.Remedy = "run them yourself, take pre_commands out of the file, and it is deployed"
-			list = append(list, p)
 		case isBroken(c.Err):
 			p.Remedy = "mend the file, or publish again; it is read again at once"
 			list = append(list, p)

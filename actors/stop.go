@@ -140,7 +140,7 @@ type stopped struct{ rec state.Instance }
 // stop begins to stop the OS process.
 func (a *instance) stop() work {
 	ctx, cancel := context.WithCancel(a.ctx)
-	s, p, rec := a.sys, a.proc, a.rec
+	s, p, rec, spec := a.sys, a.proc, a.rec, a.spec
 	var steps []stopStep
 	drained := new(bool)
 	a.drained = drained
@@ -154,6 +154,7 @@ func (a *instance) stop() work {
 		},
 	}
 	id := s.job(ctx, a.self, func(ctx context.Context) any {
+		s.stopHooks(ctx, spec, stepBeforeStop, rec)
 		begun := time.Now()
 		w.asked = func() {
 			s.jobs.Go(func() {
@@ -187,6 +188,7 @@ func (a *instance) stop() work {
 		if err = errors.Join(err, missing(ok, rec.Name)); err != nil {
 			return err
 		}
+		s.stopHooks(ctx, spec, stepAfterStop, rec)
 		return stopped{now}
 	})
 	return work{id: id, kind: workStop, cancel: cancel}

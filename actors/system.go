@@ -44,6 +44,11 @@ type System struct {
 
 	confinement confinement
 
+	errands struct { // whose turn it is
+		mu   sync.Mutex
+		apps map[string]chan struct{}
+	}
+
 	keeper *applog.Keeper
 
 	reg   *registry

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"path/filepath"
+
 	"github.com/beamkeeper/beamkeeper/actors"
 	"github.com/beamkeeper/beamkeeper/internal/config"
 	"github.com/beamkeeper/beamkeeper/internal/launch"
@@ -30,7 +32,8 @@ func appSpec(a config.App) actors.AppSpec {
 		},
 		Strategy: actors.Strategy{MaxParallel: a.Strategy.MaxParallel, MaxUnavailable: a.Strategy.MaxUnavailable},
 		Stop:     a.Stop.Timeout,
-		Mesh:     a.Cluster == "mesh", MeshWith: a.ClusterWith,
+		Hooks:    hookSpecs(a.Hooks), PreCommandsTimeout: a.PreCommandsTimeout,
+		Mesh: a.Cluster == "mesh", MeshWith: a.ClusterWith,
 		Logs: logPolicy(a), LogTarget: logTarget(a), Dump: dumpLimits(a.CrashDump),
 		CrashLoop: actors.CrashLoop{Limit: a.CrashLoop.Limit, Window: a.CrashLoop.Window},
 		Limits: actors.Limits{
@@ -45,6 +48,25 @@ func appSpec(a config.App) actors.AppSpec {
 		spec.Env = append(spec.Env, launch.Var{Key: e.Key, Value: e.Value})
 	}
 	return spec
+}
+
+// hooksDir is hooks.d beside the configuration file.
+func hooksDir(cfg *config.Config) string {
+	path, err := filepath.Abs(cfg.File)
+	if err != nil || !cfg.FromFile {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(path), "hooks.d")
+}
+
+func hookSpecs(h config.Hooks) actors.Hooks {
+	list := func(hooks []config.Hook) (out []actors.Hook) {
+		for _, k := range hooks {
+			out = append(out, actors.Hook{Run: k.Run, RPC: k.RPC, Timeout: k.Timeout, Ignore: k.OnFailure == "ignore"})
+		}
+		return out
+	}
+	return actors.Hooks{BeforeDeploy: list(h.BeforeDeploy), AfterDeploy: list(h.AfterDeploy), BeforeStop: list(h.BeforeStop), AfterStop: list(h.AfterStop)}
 }
 
 func probeSpec(p *config.Probe) *actors.Probe {

@@ -135,10 +135,24 @@ func printDeployment(w io.Writer, d api.Deployment) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
+	printOutput(w, d.Steps)
 	for _, l := range d.LogTail {
 		fmt.Fprintf(w, "| %s\n", printable(l))
 	}
 	return nil
+}
+
+// printOutput shows what hooks and pre_commands have printed.
+func printOutput(w io.Writer, steps []api.DeploymentStep) {
+	for _, st := range steps {
+		if len(st.Output) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "%s %s printed:\n", st.Name, printable(st.Command))
+		for _, l := range st.Output {
+			fmt.Fprintf(w, "| %s\n", printable(l))
+		}
+	}
 }
 
 func printSteps(t table, who string, steps []api.DeploymentStep) {
@@ -150,6 +164,10 @@ func printSteps(t table, who string, steps []api.DeploymentStep) {
 		case st.EndedAt.IsZero():
 			state = "under way"
 		}
-		t.row("  "+who, st.Name, st.StartedAt.Local().Format("15:04:05.000"), stepAge(st), state+detail(st))
+		name := st.Name
+		if st.Command != "" {
+			name += " " + printable(brief(st.Command))
+		}
+		t.row("  "+who, name, st.StartedAt.Local().Format("15:04:05.000"), stepAge(st), state+detail(st))
 	}
 }

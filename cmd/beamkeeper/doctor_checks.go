@@ -194,10 +194,6 @@ func (d *doctor) checkCurrent(ctx context.Context, src release.Source, app strin
 		d.fail(areaSource, app, "mend the file; the daemon takes it at once", "%v", err)
 		return
 	}
-	if len(cur.PreCommands) > 0 {
-		d.fail(areaSource, app, "run them yourself and take them out of the file", "%s: version %s has pre_commands, which this version of Beamkeeper does not run; it is not deployed", cur.File, cur.Version)
-		return
-	}
 	key := release.ArchiveKey(app, cur.Version)
 	o, err := src.Bucket.Open(ctx, key, 0)
 	if err != nil {

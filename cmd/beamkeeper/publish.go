@@ -32,7 +32,7 @@ func (c *cli) publishCommand() *cobra.Command {
 	var p publishing
 	cmd.Flags().StringVar(&p.version, "version", "", "version to publish it as; default: the release's own")
 	cmd.Flags().StringVar(&p.hash, "hash", "", "text to keep with the version, such as a commit")
-	cmd.Flags().StringArrayVar(&p.preCommands, "pre-command", nil, "command of the release's own script to run before it starts; refused by this version, which runs none")
+	cmd.Flags().StringArrayVar(&p.preCommands, "pre-command", nil, "what to run once before the version starts, such as 'eval Shop.Release.migrate'; may be given again")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p.app, p.file = args[0], args[1]
 		done, err := c.publish(cmd.Context(), p)
@@ -69,10 +69,6 @@ func publishedJSON(p release.Published) any {
 // publish checks the archive against the configuration and puts it into the local bucket.
 func (c *cli) publish(ctx context.Context, p publishing) (release.Published, error) {
 	var none release.Published
-	if len(p.preCommands) > 0 {
-		return none, &api.Error{Code: api.CodeRefused, Message: "this version of Beamkeeper does not run pre-commands, and refuses a release that has some",
-			Hint: "run them yourself, then publish without --pre-command; nothing was changed"}
-	}
 	cfg, path, err := c.mustConfig()
 	if err != nil {
 		return none, err

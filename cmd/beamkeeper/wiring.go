@@ -101,7 +101,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	d.tree, err = actors.Start(ctx, actors.Config{
 		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Source: source,
 		LogDir: cfg.MonitoredAppLogPath, LogSpace: func() applog.Space { return logSpace(d.live.config()) }, OwnLog: ownLog(cfg), OwnLogPolicy: func() applog.Policy { return ownLogPolicy(d.live.config()) },
-		BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
+		HooksDir: hooksDir(cfg), BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
 		Ergo: d.ergo, Encryption: d.tls.instances, Problems: d.problems, Confinement: confinement{d.service.placer},
 		Version: version, Log: log.With("part", "actors"),
 	})

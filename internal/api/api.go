@@ -136,7 +136,7 @@ type Deployment struct {
 	StartedAt Time                 `json:"started_at"`
 	EndedAt   Time                 `json:"ended_at"`
 	Instances []DeploymentInstance `json:"instances"`
-	Steps     []DeploymentStep     `json:"steps"` // of the deployment as a whole: fetch, verify, unpack
+	Steps     []DeploymentStep     `json:"steps"` // of the deployment as a whole: fetch, verify, unpack, hooks, pre_command
 }
 
 // DeploymentInstance is what a deployment did for one replica.
@@ -154,6 +154,11 @@ type DeploymentStep struct {
 	EndedAt   Time   `json:"ended_at"`
 	Error     string `json:"error,omitempty"`
 	Detail    string `json:"detail,omitempty"`
+
+	// Of what was run: a hook, or one of the release's pre_commands.
+	Command  string   `json:"command,omitempty"` // what was run; of a hook without its arguments
+	ExitCode *int     `json:"exit_code,omitempty"`
+	Output   []string `json:"output,omitempty"` // its last lines
 }
 
 // Event is one thing that happened.
@@ -202,6 +207,9 @@ const (
 	EventAppAdded         = "app_added"
 	EventAppRemoved       = "app_removed" // its instances have stopped, its data is kept
 	EventAppPurged        = "app_purged"
+
+	EventCommandEnded = "command_ended" // a hook or a pre_command; Data["step"], ["command"], ["exit_code"], ["output"]
+	EventHookSkipped  = "hook_skipped"  // a script that others may write
 
 	EventStateUnwritable = "state_unwritable" // the disk is full or read-only, say; what runs goes on
 	EventStateWritable   = "state_writable"   // again

@@ -35,13 +35,15 @@ type App struct {
 	Stop       Stop       `yaml:"stop" doc:"How an instance is stopped."`
 	CrashLoop  CrashLoop  `yaml:"crash_loop" doc:"When an instance that keeps crashing is given up."`
 	HotUpgrade HotUpgrade `yaml:"hot_upgrade" later:"hot upgrades come with a later version; every deployment is a full one" doc:"Upgrades without a restart."`
-	Hooks      Hooks      `yaml:"hooks" later:"hooks come with a later version" doc:"Programs run around a deployment. Each is a list of program and arguments; no shell is involved."`
+	Hooks      Hooks      `yaml:"hooks" doc:"What is run around a deployment, see docs/deployments.md. Scripts in hooks.d beside this file are run too."`
 	Limits     Limits     `yaml:"limits" doc:"Limits of each instance, all of its processes together. They need systemd, or a cgroup v2 that the daemon may divide, with the controllers memory, cpu and pids; the status shows limits that have no effect. 0: none."`
 	Logs       AppLogs    `yaml:"logs" doc:"What is other than in the section logs for this app."`
 	CrashDump  CrashDump  `yaml:"crash_dump" doc:"Crash dumps of the instances. They are collected in monitored_app_log_path/APP/dumps. An ERL_CRASH_DUMP of env wins, and is left where it is."`
 	Cluster    string     `yaml:"cluster" default:"none" enum:"none|mesh" doc:"mesh: ready instances are connected to each other, again after a restart or a partition, and the status shows which siblings each sees. none: the daemon connects no instance to another."`
 
 	ClusterWith []string `yaml:"cluster_with" doc:"With cluster: mesh: other apps whose ready instances these are connected to as well. They must have the same cookie."`
+
+	PreCommandsTimeout time.Duration `yaml:"pre_commands_timeout_ms" default:"600000" min:"1" max:"86400000" doc:"How long each of the pre_commands of a current.json may take."`
 }
 
 // AppDir is a folder of an app.
@@ -151,12 +153,23 @@ type HotUpgrade struct {
 	Commit  string        `yaml:"commit" default:"auto" enum:"auto|manual" doc:"Who makes it permanent after the soak."`
 }
 
-// Hooks are programs run around a deployment.
+// Hooks are what is run around a deployment.
 type Hooks struct {
-	BeforeDeploy []Command `yaml:"before_deploy" doc:"Before anything is started or stopped."`
-	AfterDeploy  []Command `yaml:"after_deploy" doc:"After the deployment has ended well."`
-	BeforeStop   []Command `yaml:"before_stop" doc:"Before an instance is stopped."`
-	AfterStop    []Command `yaml:"after_stop" doc:"After an instance has stopped."`
+	BeforeDeploy  []Hook `yaml:"before_deploy" doc:"Before anything is started or stopped."`
+	AfterDeploy   []Hook `yaml:"after_deploy" doc:"When the new instances serve and the old ones are gone."`
+	BeforeStop    []Hook `yaml:"before_stop" doc:"Before an instance is stopped."`
+	AfterStop     []Hook `yaml:"after_stop" doc:"After an instance has stopped."`
+	BeforeUpgrade []Hook `yaml:"before_upgrade" later:"hot upgrades come with a later version" doc:"Before a hot upgrade."`
+	AfterUpgrade  []Hook `yaml:"after_upgrade" later:"hot upgrades come with a later version" doc:"After a hot upgrade."`
+	OnRollback    []Hook `yaml:"on_rollback" later:"rollback comes with a later version" doc:"When a version is rolled back."`
+}
+
+// Hook is one thing that is run. Exactly one of Run and RPC is set.
+type Hook struct {
+	Run       Command       `yaml:"run" doc:"Program and arguments; no shell is involved. An entry that is only that may be written [PROGRAM, ARGUMENT]."`
+	RPC       string        `yaml:"rpc" doc:"Call in an instance, m:f(Args)."`
+	Timeout   time.Duration `yaml:"timeout_ms" default:"60000" min:"1" max:"86400000" doc:"How long it may take."`
+	OnFailure string        `yaml:"on_failure" enum:"abort|ignore" computed:"abort for before_deploy, ignore for the others" doc:"What follows when it fails. abort: the deployment ends, with nothing started or stopped; only before_deploy can."`
 }
 
 // Limits are limits of each instance. 0 means none.

@@ -127,6 +127,12 @@ var classes = map[string]Class{
 	"applications[].cluster":                  ClassImmediate,
 	"applications[].cluster_with":             ClassImmediate,
 
+	"applications[].pre_commands_timeout_ms": ClassImmediate,
+	"applications[].hooks.before_deploy":     ClassImmediate,
+	"applications[].hooks.after_deploy":      ClassImmediate,
+	"applications[].hooks.before_stop":       ClassImmediate,
+	"applications[].hooks.after_stop":        ClassImmediate,
+
 	"applications[].limits.memory_max":  ClassRollingRestart,
 	"applications[].limits.memory_high": ClassRollingRestart,
 	"applications[].limits.cpu_quota":   ClassRollingRestart,

@@ -234,9 +234,43 @@ func (p *parser) checkApp(a *App, at string) {
 	if a.Readiness.Probe != nil {
 		p.checkProbe(a, at+".readiness.probe")
 	}
+	p.checkHooks(&a.Hooks, at+".hooks")
 	for i, c := range a.Certificates {
 		if c.ACMEOptions.URL != "" {
 			p.checkURL(fmt.Sprintf("%s.certificates[%d].acme_options.url", at, i), c.ACMEOptions.URL, "http", "https")
+		}
+	}
+}
+
+func (p *parser) checkHooks(h *Hooks, at string) {
+	for _, step := range []struct {
+		key   string
+		hooks []Hook
+	}{
+		{"before_deploy", h.BeforeDeploy}, {"after_deploy", h.AfterDeploy}, {"before_stop", h.BeforeStop}, {"after_stop", h.AfterStop},
+		{"before_upgrade", h.BeforeUpgrade}, {"after_upgrade", h.AfterUpgrade}, {"on_rollback", h.OnRollback},
+	} {
+		for i := range step.hooks {
+			hook, where := &step.hooks[i], fmt.Sprintf("%s.%s[%d]", at, step.key, i)
+			_, tried := p.origin[where+".run"]
+			switch {
+			case len(hook.Run) > 0 && hook.RPC != "":
+				p.at(KindClash, where, "give one of them", "has run and rpc")
+			case len(hook.Run) == 0 && hook.RPC == "" && !tried:
+				p.at(KindMissing, where, "give one of run and rpc", "does nothing")
+			case hook.RPC != "" && !callText.MatchString(hook.RPC):
+				p.at(KindValue, where+".rpc", "", "%q is not a call such as my_app:drain() or 'Elixir.MyApp':drain()", hook.RPC)
+			}
+			if step.key == "before_deploy" || step.key == "before_upgrade" {
+				if hook.OnFailure == "" {
+					hook.OnFailure = "abort"
+				}
+				continue
+			}
+			if hook.OnFailure == "abort" {
+				p.at(KindValue, where+".on_failure", "leave it out", "%s cannot abort: what it belongs to happens all the same", step.key)
+			}
+			hook.OnFailure = "ignore"
 		}
 	}
 }

@@ -51,8 +51,6 @@ func switchedOff(v reflect.Value) bool {
 	switch x := v.Interface().(type) {
 	case HotUpgrade:
 		return !x.Enabled
-	case Hooks:
-		return len(x.BeforeDeploy)+len(x.AfterDeploy)+len(x.BeforeStop)+len(x.AfterStop) == 0
 	case Fleet:
 		return len(x.ETCDEndpoints) == 0
 	case string:

@@ -313,6 +313,13 @@ func (p *parser) value(n *yaml.Node, path string, f *field, v reflect.Value) {
 			at := fmt.Sprintf("%s[%d]", path, i)
 			p.origin[at] = position{item.Line, item.Column}
 			setDefaults(f.fields, v.Index(i))
+			if r := resolve(item); f.typ == reflect.TypeFor[Hook]() && r != nil && r.Kind != yaml.MappingNode {
+				p.origin[at+".run"] = p.origin[at]
+				if cmd, ok := p.command(item, at); ok {
+					v.Index(i).Field(0).Set(reflect.ValueOf(cmd))
+				}
+				continue
+			}
 			p.section(item, at, f.fields, v.Index(i))
 			if p.left < 0 {
 				return

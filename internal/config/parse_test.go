@@ -78,9 +78,9 @@ func TestParse_AppDefaults(t *testing.T) {
 		Strategy:   Strategy{MaxParallel: 1, Soak: 30 * time.Second},
 		Stop:       Stop{Timeout: 15 * time.Second},
 		CrashLoop:  CrashLoop{Limit: 10, Window: 10 * time.Minute},
-		HotUpgrade: HotUpgrade{Enabled: true, Soak: time.Minute, Commit: "auto"},
-		Cluster:    "none",
-		Sandbox:    Sandbox{Preset: "none", ProtectSystem: "off", ProtectHome: "off"},
+		HotUpgrade: HotUpgrade{Enabled: true, Soak: time.Minute, Commit: "auto"}, PreCommandsTimeout: 10 * time.Minute,
+		Cluster: "none",
+		Sandbox: Sandbox{Preset: "none", ProtectSystem: "off", ProtectHome: "off"},
 		Logs: AppLogs{
 			Target: "file", MaxBytes: 20 << 20, MaxAge: 24 * time.Hour, Archives: 7, Bytes: 4 << 30, GoneInstances: 20, GoneAge: 14 * 24 * time.Hour,
 		},
@@ -169,8 +169,15 @@ func TestLoad_OwnSections(t *testing.T) {
 		Probe: &Probe{HTTP: "http://127.0.0.1:${PORT}/health", Interval: 100 * time.Millisecond, Timeout: time.Second}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("readiness with a merged section = %+v, want %+v", got, want)
 	}
-	if got, want := shop.Hooks, (Hooks{BeforeDeploy: []Command{{"/usr/local/bin/notify", "--token=abc", "a b"}},
-		AfterDeploy: []Command{{"/usr/local/bin/done"}}, BeforeStop: []Command{{"drain", "5"}}, AfterStop: []Command{}}); !reflect.DeepEqual(got, want) {
+	others := []Hook{{Run: Command{"/usr/local/bin/done"}, Timeout: time.Minute, OnFailure: "ignore"},
+		{Run: Command{"drain", "5"}, Timeout: 5 * time.Second, OnFailure: "ignore"}, {RPC: "shop:hello()", Timeout: time.Minute, OnFailure: "ignore"}}
+	upgrade := slices.Clone(others)
+	upgrade[0].OnFailure, upgrade[2].OnFailure = "abort", "abort"
+	if got, want := shop.Hooks, (Hooks{
+		BeforeDeploy: []Hook{{Run: Command{"/usr/local/bin/notify", "--token=abc", "a b"}, Timeout: time.Minute, OnFailure: "abort"},
+			{RPC: "shop:hello()", Timeout: 5 * time.Second, OnFailure: "ignore"}, {Run: Command{"/usr/local/bin/check"}, Timeout: 5 * time.Second, OnFailure: "abort"}},
+		AfterDeploy: others, BeforeStop: others, AfterStop: others, BeforeUpgrade: upgrade, AfterUpgrade: others, OnRollback: others,
+	}); !reflect.DeepEqual(got, want) || shop.PreCommandsTimeout != 30*time.Second {
 		t.Errorf("hooks = %+v, want %+v", got, want)
 	}
 	if shop.Limits != (Limits{MemoryMax: 2 << 30, MemoryHigh: 1536 << 20, CPUQuota: 200, TasksMax: 4096}) || shop.CrashLoop != (CrashLoop{3, time.Minute}) || shop.User != "shop" {
@@ -251,7 +258,11 @@ var refused = []struct {
 	{"no size", "release: {max_unpacked_bytes: 4 Gigs}\n", KindType, 1, 31, "release.max_unpacked_bytes", "is not a size such as 4GiB", true},
 	{"no percentage", "applications: [{name: a, limits: {cpu_quota: half}}]\n", KindType, 1, 46, "applications[0].limits.cpu_quota", "is not a percentage", true},
 	{"text in a list of apps", "applications: [shop]\n", KindType, 1, 16, "applications[0]", "must be a section", true},
-	{"section for a command", "applications: [{name: a, hooks: {after_stop: [{run: x}]}}]\n", KindType, 1, 47, "applications[0].hooks.after_stop[0]", "must be a list [PROGRAM, ARGUMENT]", true},
+	{"section in a command", "applications: [{name: a, hooks: {after_stop: [[{run: x}]]}}]\n", KindType, 1, 48, "applications[0].hooks.after_stop[0]", "must be a list [PROGRAM, ARGUMENT]", true},
+	{"hook of two kinds", "applications: [{name: a, hooks: {after_stop: [{run: x, rpc: 'm:f()'}]}}]\n", KindClash, 1, 47, "applications[0].hooks.after_stop[0]", "has run and rpc", true},
+	{"hook of none", "applications: [{name: a, hooks: {after_stop: [{timeout_ms: 1}]}}]\n", KindMissing, 1, 47, "applications[0].hooks.after_stop[0]", "does nothing", true},
+	{"hook that cannot abort", "applications: [{name: a, hooks: {after_stop: [{run: x, on_failure: abort}]}}]\n", KindValue, 1, 56, "applications[0].hooks.after_stop[0].on_failure", "cannot abort", false},
+	{"hook that calls nothing", "applications: [{name: a, hooks: {after_stop: [{rpc: hello}]}}]\n", KindValue, 1, 48, "applications[0].hooks.after_stop[0].rpc", "is not a call", false},
 
 	// values
 	{"unknown word", "release_adapter: locale\n", KindValue, 1, 18, "release_adapter", "did you mean local?", true},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 )
 
@@ -22,8 +23,8 @@ func referenceSection(b *strings.Builder, path string, fs []field) {
 	}
 	for i := range fs {
 		f := &fs[i]
-		if f.fields == nil {
-			continue
+		if f.fields == nil || f.typ == reflect.TypeFor[Hook]() && f.key != "before_deploy" {
+			continue // one table says it for all hooks
 		}
 		sub := join(path, f.key)
 		if f.kind == kindSections {

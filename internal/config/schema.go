@@ -75,6 +75,11 @@ func schemaField(f *field) map[string]any {
 		}
 	case kindSections:
 		item := schemaSection(f.fields, f.typ)
+		if f.typ == reflect.TypeFor[Hook]() {
+			item["type"] = "object"
+			item["oneOf"] = []any{needs("run"), needs("rpc")}
+			item = map[string]any{"anyOf": []any{schemaCommand(false), item}}
+		}
 		s = map[string]any{"type": types(null, "array"), "items": item}
 	case kindStrings:
 		item := *f

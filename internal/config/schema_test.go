@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -116,7 +117,9 @@ func TestSchema_NamesEveryKey(t *testing.T) {
 			if fs[i].fields == nil {
 				continue
 			}
-			if fs[i].kind == kindSections {
+			if fs[i].typ == reflect.TypeFor[Hook]() { // or a command
+				keys(fs[i].fields, p["items"].(map[string]any)["anyOf"].([]any)[1])
+			} else if fs[i].kind == kindSections {
 				keys(fs[i].fields, p["items"])
 			} else {
 				keys(fs[i].fields, p)

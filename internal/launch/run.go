@@ -177,3 +177,14 @@ func unquote(s string) string {
 	}
 	return b.String()
 }
+
+// Inherited is what instances, and what is run for them, get of the daemon's own environment.
+func Inherited(base []string) []string {
+	env := environment{"PATH": defaultPath}
+	for _, kv := range base {
+		if key, value, _ := strings.Cut(kv, "="); inherited(key) && value != "" {
+			env.set(key, value)
+		}
+	}
+	return env.list()
+}

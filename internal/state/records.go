@@ -48,9 +48,10 @@ type App struct {
 	Settings string    `json:"settings,omitempty"`
 	Removed  time.Time `json:"removed,omitzero"` // from the configuration, confirmed: its instances go, its data stays
 
-	Deployment string `json:"deployment,omitempty"` // under way
-	Failed     string `json:"failed,omitempty"`     // the deployment in which the wish failed: it is not tried again unasked
-	Halted     string `json:"halted,omitempty"`     // the deployment after which nothing at all is tried unasked
+	Deployment string   `json:"deployment,omitempty"` // under way
+	Once       []string `json:"once,omitempty"`       // keys of what was run and is not to be again, the oldest first
+	Failed     string   `json:"failed,omitempty"`     // the deployment in which the wish failed: it is not tried again unasked
+	Halted     string   `json:"halted,omitempty"`     // the deployment after which nothing at all is tried unasked
 }
 
 // Release names a release as the bucket has it.
@@ -58,6 +59,8 @@ type Release struct {
 	Version string `json:"version,omitempty"`
 	Hash    string `json:"hash,omitempty"`   // any text
 	SHA256  string `json:"sha256,omitempty"` // of the archive; empty: any
+
+	PreCommands []string `json:"pre_commands,omitempty"` // to be run before it is started for the first time
 }
 
 // Instance is one instance that exists, running or not.
@@ -98,6 +101,15 @@ type Instance struct {
 	Crashes        []time.Time `json:"crashes,omitempty"`   // those that the crash loop's window may still count
 	RetryAt        time.Time   `json:"retry_at"`            // not started before
 	LastError      string      `json:"last_error,omitempty"`
+}
+
+// maxOnce is how much an app remembers to have run.
+const maxOnce = 1000
+
+// RunOnce notes that something was run and is not to be again.
+func (a *App) RunOnce(key string) {
+	a.Once = append(a.Once, key)
+	a.Once = a.Once[max(0, len(a.Once)-maxOnce):]
 }
 
 // App returns the record of an app; ok is false when there is none.
