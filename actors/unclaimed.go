@@ -166,45 +166,51 @@ func (s *System) Adopt(ctx context.Context, t api.Target) ([]api.Adopted, error)
 		e.Hint = "beamkeeper adopt shows what is"
 		return nil, e
 	}
-	outcome := make([]api.Adopted, 0, len(wanted))
-	for _, one := range wanted {
-		a := api.Adopted{App: one.App, Instance: one.Instance, OSPID: one.OSPID}
-		version, err := s.adopt(ctx, one)
-		if a.Version = version; err != nil {
-			a.Error = err.Error()
+	recs, errs := make([]state.Instance, len(wanted)), make([]error, len(wanted))
+	versions := make(map[string][]string) // by app
+	for n, one := range wanted {
+		if recs[n], errs[n] = s.describe(ctx, one); errs[n] == nil {
+			versions[one.App] = append(versions[one.App], recs[n].Version)
 		}
-		outcome = append(outcome, a)
+	}
+	outcome := make([]api.Adopted, len(wanted))
+	for n, one := range wanted {
+		err := errs[n]
+		if err == nil {
+			_, err = command(ctx, s, one.App, func(m *manager) (any, error) { return nil, m.adopt(one, recs[n], versions[one.App]) })
+		}
+		outcome[n] = api.Adopted{App: one.App, Instance: one.Instance, OSPID: one.OSPID, Version: recs[n].Version}
+		if err != nil {
+			outcome[n].Error = err.Error()
+		}
 	}
 	return outcome, nil
 }
 
-// adopt makes the record of one unclaimed instance, from what runs and from its folder.
-func (s *System) adopt(ctx context.Context, one *stray) (version string, err error) {
+// describe makes the record of one unclaimed instance, from what runs and from its folder.
+func (s *System) describe(ctx context.Context, one *stray) (rec state.Instance, err error) {
 	spec, ok := s.configured(one.App)
 	if !ok {
-		return "", s.unknownApp(one.App)
+		return rec, s.unknownApp(one.App)
 	}
 	if app, ok := AppOf(one.Instance); !ok || app != one.App {
-		return "", fmt.Errorf("its name is not one of an instance of %s", one.App)
+		return rec, fmt.Errorf("its name is not one of an instance of %s", one.App)
 	}
-	rec := state.Instance{
+	rec = state.Instance{
 		Name: one.Instance, App: one.App, Process: one.Identity, Kind: kindAdopted, InHistory: true, CreatedAt: time.Now().UTC(),
 	}
 	if rec.StartedAt, err = one.StartedAt(); err != nil {
-		return "", err
+		return rec, err
 	}
 	rec.StartedAt = rec.StartedAt.UTC()
 	if f, err := s.cfg.Releases.Instance(one.App, one.Instance); err == nil && f.Current != nil {
 		rec.Version, rec.SHA256 = f.Current.Version, f.Current.SHA256
 	} else if rec.Version, err = s.askVersion(ctx, one.Instance); err != nil {
-		return "", fmt.Errorf("its version is not known: its folder %s is gone, and its node does not tell: %w",
+		return rec, fmt.Errorf("its version is not known: its folder %s is gone, and its node does not tell: %w",
 			s.cfg.Releases.InstanceDir(one.App, one.Instance), err)
 	}
-	if rec.Ports, err = portsOf(spec, one.Identity); err != nil {
-		return "", err
-	}
-	_, err = command(ctx, s, one.App, func(m *manager) (any, error) { return nil, m.adopt(one, rec) })
-	return rec.Version, err
+	rec.Ports, err = portsOf(spec, one.Identity)
+	return rec, err
 }
 
 // kindAdopted is how an instance got its version, as far as is known.
@@ -248,8 +254,9 @@ func (s *System) askVersion(ctx context.Context, instance string) (string, error
 	return "", fmt.Errorf("init:script_id() is %s", short(etf.Format(t)))
 }
 
-// adopt writes the record of an instance. The app takes its version for what has been reached, if nothing was.
-func (m *manager) adopt(one *stray, rec state.Instance) error {
+// adopt writes the record of an instance. What runs is not replaced by that: its version becomes the wished one, unless
+// the wished one is among the versions that are adopted or runs already. The next current.json is followed again.
+func (m *manager) adopt(one *stray, rec state.Instance, versions []string) error {
 	now := time.Now()
 	err := m.sys.record(func(tx *state.Tx, say func(api.Event)) error {
 		if _, there, err := tx.Instance(rec.Name); err != nil || there {
@@ -269,8 +276,11 @@ func (m *manager) adopt(one *stray, rec state.Instance) error {
 		if app.Settled.Version == "" {
 			app.Settled = reached
 		}
-		if app.Wish.Version == "" {
+		if !slices.Contains(versions, app.Wish.Version) && !slices.ContainsFunc(others, func(o state.Instance) bool {
+			return o.Version == app.Wish.Version && o.Process.OSPID != 0 && !o.Leaving
+		}) {
 			app.Wish, app.Source, app.At = reached, state.SourceOperator, now.UTC()
+			app.Settled, app.Failed, app.Halted = reached, "", ""
 		}
 		say(api.Event{
 			Type: api.EventInstanceAdopted, Level: "warning", App: rec.App, Instance: rec.Name, Version: rec.Version,

@@ -178,13 +178,19 @@ func TestUnclaimed_AfterARestoredBackup(t *testing.T) {
 	if _, err := w.sys.Adopt(t.Context(), api.Target{App: "shop"}); err != nil {
 		t.Fatal(err)
 	}
-	w.run("shop", "2.0.0") // the restored wish is 1.0.0
+	// The restored wish is 1.0.0. What was adopted is not replaced for that.
 	now := w.running("shop", "2.0.0", 2)
 	for n := range now {
 		if now[n].OSPID != before[n].OSPID {
 			t.Errorf("%+v, was %+v", now[n], before[n])
 		}
 	}
+	w.until("the rest to be gone", func() bool {
+		a := w.app("shop")
+		return a.DesiredVersion == "2.0.0" && len(a.Instances) == 2 && (a.Deployment == nil || a.Deployment.Outcome != api.DeploymentRunning)
+	})
+	w.run("shop", "3.0.0")
+	w.running("shop", "3.0.0", 2)
 }
 
 // A record that another OS process of the same instance has outlived takes that over.
