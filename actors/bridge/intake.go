@@ -60,13 +60,7 @@ func (i *intake) admit(size int, waiting func() int) (ok bool, warn int) {
 
 // admit tells whether the actor's mailbox has room for a message of a peer.
 func (p *process) admit(size int) bool {
-	ok, lost := p.intake.admit(size, func() int {
-		info, err := p.sys.ergo.ProcessInfo(p.pid)
-		if err != nil {
-			return 0 // it has ended
-		}
-		return int(info.MailboxQueues.Main)
-	})
+	ok, lost := p.intake.admit(size, func() int { return waiting(p.sys.ergo, p.pid) })
 	if lost > 0 {
 		p.sys.log.Warn("peers send more to an actor than it handles, messages dropped", "pid", p.pid.String(), "dropped", lost)
 	}
