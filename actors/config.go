@@ -32,10 +32,13 @@ type AppSpec struct {
 	Strategy  Strategy
 	Stop      time.Duration // how long init:stop may take; 0: 15 s
 	CrashLoop CrashLoop
-	Mesh      bool     // ready instances are connected to each other
-	MeshWith  []string // and to those of these apps, which have the same cookie
-	Keep      int      // old releases kept on disk; 0: 3, negative: none
-	Limits    Limits
+
+	RollbackTimeout time.Duration // a crash loop so soon after its deployment leads back to the version before; 0: 10 min
+
+	Mesh     bool     // ready instances are connected to each other
+	MeshWith []string // and to those of these apps, which have the same cookie
+	Keep     int      // old releases kept on disk; 0: 3, negative: none
+	Limits   Limits
 
 	Surroundings Surroundings
 
@@ -179,6 +182,7 @@ func (a AppSpec) withDefaults() AppSpec {
 	setDefault(&a.Stop, 15*time.Second)
 	setDefault(&a.CrashLoop.Limit, 10)
 	setDefault(&a.CrashLoop.Window, 10*time.Minute)
+	setDefault(&a.RollbackTimeout, 10*time.Minute)
 	setDefault(&a.Keep, 3)
 	a.Keep = max(a.Keep, 0)
 	a.digest = ""

@@ -100,13 +100,11 @@ func unknownInstance(t api.Target) error {
 // Deploy implements api.Control. Asked for what is under way already, or what runs already, it returns the deployment
 // that does or did it.
 func (s *System) Deploy(ctx context.Context, r api.DeployRequest) (api.Deployment, error) {
-	return command(ctx, s, r.App, func(m *manager) (api.Deployment, error) { return m.deploy(r.Version) })
+	return command(ctx, s, r.App, func(m *manager) (api.Deployment, error) { return m.deploy(r) })
 }
 
-func (m *manager) deploy(version string) (api.Deployment, error) {
-	if err := m.sys.heldBack(m.spec.Name); err != nil {
-		return api.Deployment{}, err
-	}
+func (m *manager) deploy(r api.DeployRequest) (api.Deployment, error) {
+	version := r.Version
 	rel := state.Release{Version: version}
 	c, published := m.sys.board.change(m.spec.Name)
 	published = published && c.Err == nil
@@ -131,39 +129,10 @@ func (m *manager) deploy(version string) (api.Deployment, error) {
 	if err != nil {
 		return api.Deployment{}, err
 	}
-	if p.app.Stopped {
-		e := api.Errorf(api.CodeRefused, "%s is stopped", m.spec.Name)
-		e.Hint = "beamkeeper start " + m.spec.Name
-		return api.Deployment{}, e
-	}
 	if p.app.Settled.Version == rel.Version && rel.SHA256 == "" {
 		rel.Hash = p.app.Settled.Hash
 	}
-	if p.dep != nil && p.app.Failed == "" && same(rel, p.app.Wish) {
-		return *p.dep, nil
-	}
-	token := ""
-	if published {
-		token = c.Current.Token // the word of the bucket has been heard; this one is later
-	}
-	if err := m.wish(p, rel, state.SourceOperator, token); err != nil {
-		return api.Deployment{}, err
-	}
-	m.trigger = state.SourceOperator
-	if m.by != "" {
-		m.trigger = triggerAPI
-	}
-	if err := m.pass(); err != nil {
-		return api.Deployment{}, err
-	}
-	m.trigger = ""
-	if p, err = m.look(); err != nil {
-		return api.Deployment{}, err
-	}
-	if p.dep != nil {
-		return *p.dep, nil
-	}
-	return m.lastTo(rel.Version)
+	return m.move(moving{rel: rel, force: r.Force, trigger: m.asked()})
 }
 
 // lastTo is the last deployment that brought a version; one that did not counts only when none did.
@@ -250,7 +219,10 @@ func (m *manager) startTarget(t api.Target) error {
 			return err
 		}
 		if t.Instance == "" {
-			app.Stopped, app.Failed, app.Halted = false, "", ""
+			app.Stopped, app.Halted = false, ""
+			if _, ghost := app.Ghost(app.Wish); !ghost {
+				app.Failed = ""
+			}
 		}
 		return tx.PutApp(app)
 	})

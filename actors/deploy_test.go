@@ -180,9 +180,14 @@ func TestDeploy_AnInstanceThatNeverGetsReadyFailsIt(t *testing.T) {
 	}
 	// But asked.
 	w.cluster.set(func() { w.cluster.started = map[string]bool{} })
-	w.run("shop", "2.0.0")
+	_, err := w.sys.Deploy(t.Context(), api.DeployRequest{App: "shop", Version: "2.0.0"})
+	wantCode(t, err, api.CodeRefused)
+	if d, err = w.sys.Deploy(t.Context(), api.DeployRequest{App: "shop", Version: "2.0.0", Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.ended(d.ID, api.DeploymentSucceeded)
 	w.running("shop", "2.0.0", 2)
-	if a := w.app("shop"); a.Deployment != nil || len(a.Problems) != 0 {
+	if a := w.app("shop"); a.Deployment != nil || len(a.Problems) != 0 || len(a.Ghosted) != 0 {
 		t.Errorf("app is %+v", a)
 	}
 }

@@ -27,6 +27,8 @@ const (
 	triggerRestart = "restart"
 	triggerConfig  = "config"  // the configuration was changed
 	triggerRestore = "restore" // replicas that a failed deployment took are given back
+
+	triggerRollback = state.SourceRollback // an operator's wish, or ours
 )
 
 // manager is the actor of one app: it compares what is wished with what is there and moves the difference, in
@@ -189,6 +191,7 @@ type picture struct {
 	dep       *api.Deployment // under way; nil: none
 	instances []state.Instance
 	views     []instanceView // of the instances; the zero view is phaseStarting
+	ghost     *api.Ghost     // what the version wished is from the end of the deployment on; nil: nothing
 }
 
 func (m *manager) look() (p picture, err error) {
@@ -220,6 +223,9 @@ func (m *manager) wanted(app state.App) (w wanted, rel state.Release, ok bool) {
 	rel = app.Wish
 	if app.Failed != "" {
 		rel = app.Settled // the wish is not tried again; what it has reached goes back
+		if _, ghost := app.Ghost(rel); ghost {
+			return w, rel, false
+		}
 	}
 	n := replicas(m.spec, app)
 	w = wanted{
@@ -316,6 +322,10 @@ func (m *manager) pass() error {
 	}
 	plan := reconcile(w, m.observed(p, w.slots))
 	if p.dep == nil {
+		if back, err := m.fallBack(p); back || err != nil {
+			m.sys.send(m.self, msgWake{})
+			return err
+		}
 		if !plan.differs || p.app.Halted != "" {
 			return nil
 		}
@@ -345,16 +355,25 @@ func (m *manager) currentChanged() error {
 	}
 	if p.app.Current == c.Current.Token {
 		// The same word. What failed for want of its archive is tried again when that has come or was written again.
+		if _, ghost := p.app.Ghost(published(c)); ghost && (c.Current.SHA256 != "" || p.app.Pinned || p.app.Frozen) {
+			return nil
+		}
 		if c.ArchiveChanged && p.dep == nil && p.app.Failed != "" && p.app.Wish.Version == c.Current.Version {
 			return m.sys.editApp(m.spec.Name, func(a *state.App) { a.Failed, a.Halted = "", "" })
 		}
 		return nil
 	}
-	return m.wish(p, state.Release{Version: c.Current.Version, Hash: c.Current.Hash, SHA256: c.Current.SHA256, PreCommands: c.Current.PreCommands}, state.SourceCurrent, c.Current.Token)
+	if held, err := m.holds(p, c); held || err != nil {
+		return err
+	}
+	if ghost, err := m.skipsGhost(p, c, published(c)); ghost || err != nil {
+		return err
+	}
+	return m.wish(p, published(c), state.SourceCurrent, c.Current.Token)
 }
 
 // wish sets the version wished. A deployment to another one is superseded.
-func (m *manager) wish(p picture, rel state.Release, source, token string) error {
+func (m *manager) wish(p picture, rel state.Release, source, token string, also ...func(*state.App, func(api.Event))) error {
 	if p.dep != nil && (p.app.Failed != "" || !same(rel, p.app.Wish)) {
 		if err := m.end(p, api.DeploymentSuperseded, fmt.Errorf("version %s is wished now", rel.Version), nil); err != nil {
 			return err
@@ -365,6 +384,9 @@ func (m *manager) wish(p picture, rel state.Release, source, token string) error
 		if token != "" && token != a.Current && token == c.Current.Token {
 			say(api.Event{Type: api.EventReleasePublished, App: a.Name, Version: c.Current.Version,
 				Message: fmt.Sprintf("%s names version %s", c.Current.File, c.Current.Version)})
+		}
+		for _, f := range also {
+			f(a, say)
 		}
 		a.Wish, a.Source, a.At, a.By = rel, source, time.Now().UTC(), ""
 		if source == state.SourceOperator {
@@ -456,7 +478,8 @@ func (m *manager) advance(p picture, rel state.Release, plan plan) error {
 	if err := m.closeStopOld(p); err != nil {
 		return err
 	}
-	if log, failure := m.failure(p); failure != nil {
+	log, failure := m.failure(&p, rel)
+	if failure != nil {
 		return m.end(p, api.DeploymentFailed, failure, log)
 	}
 	sha, here := m.fetched[d.ID]
@@ -519,14 +542,15 @@ func (m *manager) closeStopOld(p picture) error {
 	})
 }
 
-// failure says whether an instance of the deployment has failed to get ready, and gives the end of its log.
-func (m *manager) failure(p picture) (log []string, why error) {
+// failure says whether an instance of the deployment has failed to get ready, and gives the end of its log. It notes in p
+// whether the version is to blame.
+func (m *manager) failure(p *picture, rel state.Release) (log []string, why error) {
 	nearest := time.Duration(-1)
 	for i, rec := range p.instances {
 		if rec.InHistory && !rec.Failed || rec.Leaving || rec.Stopped || !m.deployed(p.dep, rec.Name) {
 			continue
 		}
-		left := m.spec.Readiness.Timeout - time.Since(m.begun(p, rec.Name))
+		left := m.spec.Readiness.Timeout - time.Since(m.begun(*p, rec.Name))
 		switch name, detail := p.views[i].chain.missing(); {
 		case rec.Failed && rec.InHistory:
 			why = fmt.Errorf("%s was ready, but crashed %d times before the deployment was done: %s", rec.Name, len(rec.Crashes), rec.LastError)
@@ -544,7 +568,9 @@ func (m *manager) failure(p picture) (log []string, why error) {
 			why = fmt.Errorf("%s was not ready within %s: %s is missing: %s", rec.Name, m.spec.Readiness.Timeout,
 				firstOf(name, stepProcess), firstOf(detail, "no answer yet"))
 		}
-		return tailOf(m.sys.logFiles(rec.App, rec.Name)), why
+		log = tailOf(m.sys.logFiles(rec.App, rec.Name))
+		p.ghost = m.blame(*p, rel, rec, p.views[i], why, log)
+		return log, why
 	}
 	if nearest >= 0 && nearest < lookAgain {
 		m.next.Stop()
@@ -626,6 +652,9 @@ func (m *manager) fetchEnded(result any) error {
 		return m.end(p, api.DeploymentFailed, failure, nil)
 	}
 	rel := result.(release.Release)
+	if err := m.fetchedGhost(p, rel.SHA256); err != nil {
+		return m.end(p, api.DeploymentFailed, err, nil)
+	}
 	m.fetched = map[string]string{id: rel.SHA256}
 	return m.sys.cfg.State.Update(func(tx *state.Tx) error {
 		d, ok, err := tx.Deployment(id)
@@ -748,12 +777,13 @@ func (m *manager) succeed(p picture, rel state.Release, sha string) error {
 // prune begins to remove the releases that nothing needs.
 func (m *manager) prune() {
 	app, keep := m.spec.Name, m.spec.Keep
+	keepers := m.keepers()
 	m.sys.job(m.sys.ctx, m.self, func(ctx context.Context) any {
 		if release, err := m.sys.alone(ctx, app); err == nil {
 			_ = m.sys.cfg.Releases.RemoveInstance(app, app+preCommandsSuffix) // that a killed daemon left
 			release()
 		}
-		if _, err := m.sys.cfg.Releases.Prune(app, keep, nil); err != nil {
+		if _, err := m.sys.cfg.Releases.Prune(app, keep, keepers); err != nil {
 			m.sys.log.Warn("prune old releases", "app", app, "err", err)
 		}
 		return nil
@@ -796,6 +826,12 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 			d.Instances[i].Steps = endStep(d.Instances[i].Steps, failure, "", now)
 		}
 		app.Deployment, app.Settled = "", p.app.Settled
+		if outcome == api.DeploymentSucceeded {
+			brought(&app, d, now)
+		}
+		if p.ghost != nil {
+			haunt(&app, *p.ghost, say)
+		}
 		if outcome == api.DeploymentFailed || outcome == api.DeploymentAborted && !app.Stopped {
 			if app.Failed != "" || same(app.Wish, app.Settled) {
 				app.Halted = d.ID

@@ -89,3 +89,90 @@ func TestDeploy_ACrashLoopAfterReadyFailsIt(t *testing.T) {
 	}
 	w.running("shop", "1.0.0", 2)
 }
+
+func TestRollback_ByAnOperator(t *testing.T) {
+	t.Parallel()
+	w := watched(t, app("shop", 2)).up()
+	_, err := w.sys.Rollback(t.Context(), "shop", api.VersionRequest{})
+	wantCode(t, err, api.CodeRefused)
+	for _, v := range []string{"1.0.0", "2.0.0", "3.0.0"} {
+		w.run("shop", v)
+	}
+	for _, want := range []string{"2.0.0", "1.0.0"} { // not to and fro
+		d, err := w.sys.Rollback(t.Context(), "shop", api.VersionRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.To != want || d.Trigger != "rollback" {
+			t.Errorf("deployment is %+v, want one to %s", d, want)
+		}
+		w.ended(d.ID, api.DeploymentSucceeded)
+		w.running("shop", want, 2)
+	}
+	_, err = w.sys.Rollback(t.Context(), "shop", api.VersionRequest{Version: "7.0.0"})
+	wantCode(t, err, api.CodeNotFound)
+	w.publish("shop", "4.0.0") // counts again
+	w.running("shop", "4.0.0", 2)
+}
+
+// A version that crashes again and again soon after its deployment is replaced on every replica.
+func TestRollback_AfterACrashLoop(t *testing.T) {
+	t.Parallel()
+	spec := app("shop", 3)
+	spec.CrashLoop.Limit = 1
+	w := watched(t, spec)
+	w.publish("shop", "1.0.0")
+	w.up()
+	w.running("shop", "1.0.0", 3)
+	w.lastEnded("shop", "1.0.0")
+	w.publish("shop", "2.0.0")
+	w.running("shop", "2.0.0", 3)
+	bad := w.lastEnded("shop", "2.0.0")
+	victim := w.running("shop", "2.0.0", 3)[1].Name
+	for killed := 0; killed < 2; {
+		if i := w.instance("shop", victim); i.State == api.StateRunning && i.OSPID > 1 && alive(i.OSPID) && i.CrashRestarts == killed {
+			w.killInstance(i)
+			killed++
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	d := w.lastEnded("shop", "1.0.0")
+	w.running("shop", "1.0.0", 3)
+	if d.Trigger != "rollback" || d.From != "2.0.0" || d.Outcome != api.DeploymentSucceeded || d.ID == bad.ID {
+		t.Errorf("deployment is %+v", d)
+	}
+	list := w.ghosts("shop")
+	if len(list) != 1 || list[0].Version != "2.0.0" || list[0].Instance != victim || list[0].Deployment != bad.ID || !strings.Contains(list[0].Reason, "crashed 2 times") {
+		t.Errorf("ghosts are %+v", list)
+	}
+	if e := w.eventsOf(api.EventRollback); len(e) != 1 {
+		t.Errorf("events are %+v", e)
+	}
+	w.down(false)
+	w.up()
+	w.running("shop", "1.0.0", 3)
+	if a := w.app("shop"); a.DesiredVersion != "1.0.0" || a.Deployment != nil {
+		t.Errorf("app is %+v", a)
+	}
+}
+
+// Later than deploy_rollback_timeout_ms a crash loop is one of an instance, and nothing else happens.
+func TestRollback_NotAfterALongTime(t *testing.T) {
+	t.Parallel()
+	spec := app("shop", 1)
+	spec.CrashLoop.Limit, spec.RollbackTimeout = 1, time.Millisecond
+	w := newWorld(t, spec).up()
+	w.run("shop", "1.0.0")
+	w.run("shop", "2.0.0")
+	for killed := 0; killed < 2; {
+		if i := w.app("shop").Instances[0]; i.State == api.StateRunning && i.OSPID > 1 && alive(i.OSPID) && i.CrashRestarts == killed {
+			w.killInstance(i)
+			killed++
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	w.until("the failed instance", func() bool { return w.app("shop").Instances[0].State == api.StateFailed })
+	if a := w.app("shop"); a.DesiredVersion != "2.0.0" || len(a.Ghosted) != 0 || a.Instances[0].Version != "2.0.0" {
+		t.Errorf("app is %+v", a)
+	}
+}

@@ -33,14 +33,15 @@ var startSettings = map[string]bool{
 	"Hooks":              false,
 	"PreCommandsTimeout": false,
 
-	"Poll":      false,
-	"Readiness": false,
-	"Strategy":  false,
-	"Stop":      false,
-	"CrashLoop": false,
-	"Mesh":      false,
-	"MeshWith":  false,
-	"Keep":      false,
+	"Poll":            false,
+	"Readiness":       false,
+	"Strategy":        false,
+	"Stop":            false,
+	"CrashLoop":       false,
+	"RollbackTimeout": false,
+	"Mesh":            false,
+	"MeshWith":        false,
+	"Keep":            false,
 }
 
 // settings is a digest of what an OS process is started with. Settings that are not used do not count, so that it stays

@@ -42,13 +42,17 @@ func (s *System) appStatus(tx *state.Tx, spec AppSpec, now time.Time) (api.App, 
 	}
 	a := api.App{
 		Name: spec.Name, Language: string(spec.Language), Mode: "automatic", DesiredVersion: rec.Wish.Version,
-		Ghosted: []string{}, Replicas: replicas(spec, rec), Instances: []api.Instance{}, Problems: s.appProblems(spec, rec),
+		Ghosted: ghosted(rec), Replicas: replicas(spec, rec), Instances: []api.Instance{}, Problems: s.appProblems(spec, rec),
 	}
 	switch {
 	case !rec.Removed.IsZero():
 		a.Mode = "removing"
 	case rec.Stopped:
 		a.Mode = "stopped"
+	case rec.Frozen:
+		a.Mode = "frozen"
+	case rec.Pinned:
+		a.Mode = "pinned"
 	}
 	if id := firstOf(rec.Deployment, rec.Halted, rec.Failed); id != "" {
 		d, ok, err := tx.Deployment(id)

@@ -90,6 +90,7 @@ func contract(t *testing.T, c api.Control, f *fakeControl) {
 	if d, err := c.Deployment(ctx, "d2"); err != nil || d.Outcome != api.DeploymentAborted {
 		t.Errorf("Deployment = %+v, %v", d, err)
 	}
+	contractVersions(ctx, t, c)
 	contractTargets(ctx, t, c)
 	contractReads(ctx, t, c)
 	contractErrors(ctx, t, c)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
@@ -44,6 +45,13 @@ func (s *Server) handler(readOnly bool) http.Handler {
 		change("POST /v1/apps/{app}/instances/{instance}/"+verb, http.StatusOK, onTarget(do))
 	}
 	change("POST /v1/apps/{app}/scale", http.StatusOK, s.scale)
+	read("GET /v1/apps/{app}/ghosts", s.ghosts)
+	change("POST /v1/apps/{app}/ghosts/clear", http.StatusOK, s.clearGhosts)
+	change("POST /v1/apps/{app}/pin", http.StatusAccepted, onVersion(s.control.Pin))
+	change("POST /v1/apps/{app}/rollback", http.StatusAccepted, onVersion(s.control.Rollback))
+	for verb, do := range map[string]func(context.Context, string) error{"unpin": s.control.Unpin, "freeze": s.control.Freeze, "unfreeze": s.control.Unfreeze} {
+		change("POST /v1/apps/{app}/"+verb, http.StatusOK, onApp(do))
+	}
 	admin("POST /v1/apps/{app}/purge", http.StatusOK, s.purge)
 	read("GET /v1/unclaimed", s.unclaimed)
 	admin("POST /v1/adopt", http.StatusOK, s.adopt)

@@ -13,7 +13,7 @@ type Right int
 const (
 	RightNone   Right = iota
 	RightRead         // status, nodes, history, deployments, events, differences of the configuration
-	RightDeploy       // logs; to deploy, start, stop, restart, scale
+	RightDeploy       // logs; to deploy, pin, roll back, freeze, start, stop, restart, scale
 	RightAdmin        // rpc; to apply the configuration, to purge
 )
 

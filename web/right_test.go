@@ -49,6 +49,9 @@ func TestRights_OverTheSocket(t *testing.T) {
 		}},
 		{"deploy", web.RightDeploy, func() error { _, err := c.Deploy(ctx, api.DeployRequest{App: "sample", Version: "1"}); return err }},
 		{"restart", web.RightDeploy, func() error { return c.Restart(ctx, api.Target{App: "sample"}) }},
+		{"ghosts", web.RightRead, func() error { _, err := c.Ghosts(ctx, "sample"); return err }},
+		{"pin", web.RightDeploy, func() error { _, err := c.Pin(ctx, "sample", api.VersionRequest{Version: "1"}); return err }},
+		{"freeze", web.RightDeploy, func() error { return c.Freeze(ctx, "sample") }},
 		{"scale", web.RightDeploy, func() error { return c.Scale(ctx, "sample", 1) }},
 		{"rpc", web.RightAdmin, func() error {
 			_, err := c.RPC(ctx, api.RPCRequest{Target: api.Target{App: "sample"}, Call: "a:b()"})

@@ -35,7 +35,7 @@ func appSpec(a config.App) actors.AppSpec {
 		Hooks:    hookSpecs(a.Hooks), PreCommandsTimeout: a.PreCommandsTimeout,
 		Mesh: a.Cluster == "mesh", MeshWith: a.ClusterWith,
 		Logs: logPolicy(a), LogTarget: logTarget(a), Dump: dumpLimits(a.CrashDump),
-		CrashLoop: actors.CrashLoop{Limit: a.CrashLoop.Limit, Window: a.CrashLoop.Window},
+		CrashLoop: actors.CrashLoop{Limit: a.CrashLoop.Limit, Window: a.CrashLoop.Window}, RollbackTimeout: a.DeployRollbackTimeout,
 		Limits: actors.Limits{
 			MemoryMax: uint64(a.Limits.MemoryMax), MemoryHigh: uint64(a.Limits.MemoryHigh),
 			CPUQuota: int(a.Limits.CPUQuota), TasksMax: uint64(a.Limits.TasksMax),

@@ -26,6 +26,7 @@ func (c *cli) deployCommand() *cobra.Command {
 	cmd.Flags().Bool("wait", true, "wait for the end (the default)")
 	detach := cmd.Flags().Bool("detach", false, "return as soon as the deployment has begun")
 	timeout := cmd.Flags().Duration("timeout", 0, "wait no longer than that; the deployment goes on (exit code 7)")
+	force := forceFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if wait, _ := cmd.Flags().GetBool("wait"); !wait {
 			*detach = true
@@ -36,7 +37,7 @@ func (c *cli) deployCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		req := api.DeployRequest{App: args[0]}
+		req := api.DeployRequest{App: args[0], Force: *force}
 		if len(args) > 1 {
 			if req.Version, err = c.versionOrFile(cmd.Context(), args[0], args[1]); err != nil {
 				return err
@@ -162,7 +163,7 @@ func failureHint(d api.Deployment) string {
 	if d.From != "" {
 		fmt.Fprintf(&s, "%s was not stopped and goes on. ", d.From)
 	}
-	fmt.Fprintf(&s, "%s is not tried again by itself: mend it and publish a new version, or ask again with \"beamkeeper deploy %s %s\".", d.To, d.App, d.To)
+	fmt.Fprintf(&s, "%s is not tried again by itself: mend it and publish a new version, or ask again with \"beamkeeper deploy %s %s --force\".", d.To, d.App, d.To)
 	if i := failedInstance(d); i != "" && len(d.LogTail) > 0 {
 		fmt.Fprintf(&s, "\nMore of the log: \"beamkeeper logs %s/%s\"", d.App, i)
 	}

@@ -61,7 +61,7 @@ type Status struct {
 type App struct {
 	Name           string      `json:"name"`
 	Language       string      `json:"language"`
-	Mode           string      `json:"mode"` // automatic, stopped (by an operator), removing (from the configuration)
+	Mode           string      `json:"mode"` // automatic, pinned, frozen or stopped (by an operator), removing (from the configuration)
 	DesiredVersion string      `json:"desired_version"`
 	Ghosted        []string    `json:"ghosted"`
 	Replicas       int         `json:"replicas"`
@@ -128,7 +128,7 @@ type Deployment struct {
 	To        string               `json:"to"`
 	Hash      string               `json:"hash,omitempty"`
 	Kind      string               `json:"kind"`         // full, hot, scale
-	Trigger   string               `json:"trigger"`      // current.json, operator, api, start, scale, restart, config, restore
+	Trigger   string               `json:"trigger"`      // current.json, operator, api, start, scale, restart, config, restore, rollback
 	By        string               `json:"by,omitempty"` // who asked for it by the Erlang API: APP/INSTANCE, or a node
 	Outcome   string               `json:"outcome"`
 	Error     string               `json:"error,omitempty"`
@@ -211,6 +211,16 @@ const (
 	EventCommandEnded = "command_ended" // a hook or a pre_command; Data["step"], ["command"], ["exit_code"], ["output"]
 	EventHookSkipped  = "hook_skipped"  // a script that others may write
 
+	EventVersionGhosted = "version_ghosted"
+	EventGhostCleared   = "ghost_cleared"
+	EventVersionSkipped = "version_skipped" // current.json names a version that is not deployed: a ghost, or the app is pinned or frozen
+	EventNewCandidate   = "new_candidate"   // another archive of a version that is a ghost
+	EventVersionPinned  = "version_pinned"
+	EventVersionFree    = "version_unpinned"
+	EventRollback       = "rollback_started" // a version that was brought crashed too often
+	EventAppFrozen      = "app_frozen"
+	EventAppUnfrozen    = "app_unfrozen"
+
 	EventStateUnwritable = "state_unwritable" // the disk is full or read-only, say; what runs goes on
 	EventStateWritable   = "state_writable"   // again
 	EventInstanceAdopted = "instance_adopted" // an operator's word made an unknown one ours
@@ -263,6 +273,7 @@ const MaxReplicas = 1000
 type DeployRequest struct {
 	App     string `json:"app"`
 	Version string `json:"version,omitempty"`
+	Force   bool   `json:"force,omitempty"` // a ghost too, which it is no longer then
 }
 
 // LogRequest asks for the lines of an app's or an instance's log files, compressed history included. Lines of several files
@@ -370,6 +381,7 @@ type Control interface {
 	Unclaimed(ctx context.Context) ([]Unclaimed, error)     // running instances without a record, offered for adoption
 	Adopt(ctx context.Context, t Target) ([]Adopted, error) // those that t names; all with an empty App
 	History(ctx context.Context, app string) ([]HistoryEntry, error)
+	Versions
 	Nodes(ctx context.Context) ([]NodeInfo, error)
 	RPC(ctx context.Context, r RPCRequest) (RPCReply, error)
 

@@ -89,6 +89,7 @@ var classes = map[string]Class{
 	"applications[].language":                    ClassRollingRestart,
 	"applications[].replicas":                    ClassImmediate,
 	"applications[].deploy_schedule_interval_ms": ClassImmediate,
+	"applications[].deploy_rollback_timeout_ms":  ClassImmediate,
 	"applications[].replica_ports":               ClassRollingRestart,
 	"applications[].env":                         ClassRollingRestart,
 	"applications[].env_files":                   ClassRollingRestart,

@@ -9,7 +9,7 @@ func TestConfig_NotYetNamesWhatHasNoEffect(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		"deployex.yaml": `port secrets_path aws_region google_credentials version otp_version os_target otp_tls_certificates
-			metrics_retention_time_ms logs_retention_time_ms monitoring notifications applications[0].deploy_rollback_timeout_ms
+			metrics_retention_time_ms logs_retention_time_ms monitoring notifications
 			applications[0].monitoring applications[0].certificates`,
 		"full.yaml": `web.tls fleet applications[0].strategy.soak_ms applications[0].hot_upgrade applications[0].hooks.before_upgrade applications[0].hooks.after_upgrade applications[0].hooks.on_rollback`,
 	} {

@@ -24,6 +24,7 @@ const (
 const (
 	SourceCurrent  = "current.json"
 	SourceOperator = "operator"
+	SourceRollback = "rollback" // ours, as the version before did not last
 )
 
 // App is what is wished for an app, and how far that has got.
@@ -47,6 +48,8 @@ type App struct {
 	// the configuration: instances that were started with other settings are then replaced.
 	Settings string    `json:"settings,omitempty"`
 	Removed  time.Time `json:"removed,omitzero"` // from the configuration, confirmed: its instances go, its data stays
+
+	Versions
 
 	Deployment string   `json:"deployment,omitempty"` // under way
 	Once       []string `json:"once,omitempty"`       // keys of what was run and is not to be again, the oldest first

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
+)
+
+func (f *fakeControl) Ghosts(_ context.Context, app string) ([]api.Ghost, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.find(api.Target{App: app}); err != nil {
+		return nil, err
+	}
+	var list []api.Ghost
+	for _, v := range f.app.Ghosted {
+		list = append(list, api.Ghost{Version: v, SHA256: "0123456789abcdef", At: fakeTime, Reason: "sample-new111 was not ready within 1m0s: node is missing", Deployment: "d0000009",
+			Instance: "sample-new111", LastError: "exit code 1", LogTail: []string{"crash: \x1b[31mno database"}, Readiness: []api.Step{{Name: "process", State: "passed"}, {Name: "node", State: "waiting", Detail: "name not registered"}}})
+	}
+	return list, nil
+}
+
+func (f *fakeControl) ClearGhosts(ctx context.Context, app, version string) ([]api.Ghost, error) {
+	list, err := f.Ghosts(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if version != "" && !slices.Contains(f.app.Ghosted, version) {
+		return nil, api.Errorf(api.CodeNotFound, "version %s of %s is no ghost", version, app)
+	}
+	f.app.Ghosted = slices.DeleteFunc(slices.Clone(f.app.Ghosted), func(v string) bool { return version == "" || v == version })
+	return slices.DeleteFunc(list, func(g api.Ghost) bool { return version != "" && g.Version != version }), nil
+}
+
+func (f *fakeControl) Pin(ctx context.Context, app string, r api.VersionRequest) (api.Deployment, error) {
+	f.mu.Lock()
+	ghost := slices.Contains(f.app.Ghosted, r.Version) && !r.Force
+	f.mu.Unlock()
+	if ghost {
+		return api.Deployment{}, &api.Error{Code: api.CodeRefused, Message: "version " + r.Version + " of sample is a ghost", Hint: "--force"}
+	}
+	d, err := f.Deploy(ctx, api.DeployRequest{App: app, Version: r.Version})
+	if err == nil {
+		err = f.mode(app, "pinned")
+	}
+	return d, err
+}
+
+func (f *fakeControl) Rollback(ctx context.Context, app string, r api.VersionRequest) (api.Deployment, error) {
+	return f.Deploy(ctx, api.DeployRequest{App: app, Version: or(r.Version, "0.0.9")})
+}
+
+func (f *fakeControl) mode(app, mode string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, err := f.find(api.Target{App: app})
+	if err == nil {
+		f.app.Mode = mode
+	}
+	return err
+}
+
+func (f *fakeControl) Unpin(_ context.Context, app string) error    { return f.mode(app, "automatic") }
+func (f *fakeControl) Freeze(_ context.Context, app string) error   { return f.mode(app, "frozen") }
+func (f *fakeControl) Unfreeze(_ context.Context, app string) error { return f.mode(app, "automatic") }

@@ -1,0 +1,100 @@
+package web_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
+)
+
+func (f *fakeControl) Ghosts(_ context.Context, app string) ([]api.Ghost, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.find(api.Target{App: app}); err != nil {
+		return nil, err
+	}
+	var list []api.Ghost
+	for _, v := range f.app.Ghosted {
+		list = append(list, api.Ghost{Version: v, Reason: "it was not ready", LogTail: []string{"a line"}})
+	}
+	return list, nil
+}
+
+func (f *fakeControl) ClearGhosts(ctx context.Context, app, version string) (gone []api.Ghost, err error) {
+	return gone, f.change(ctx, api.Target{App: app}, func() {
+		var left []string
+		for _, v := range f.app.Ghosted {
+			if version == "" || v == version {
+				gone = append(gone, api.Ghost{Version: v})
+			} else {
+				left = append(left, v)
+			}
+		}
+		f.app.Ghosted = left
+	})
+}
+
+func (f *fakeControl) Pin(ctx context.Context, app string, r api.VersionRequest) (d api.Deployment, err error) {
+	if r.Version == "ghost" && !r.Force {
+		return d, &api.Error{Code: api.CodeRefused, Message: `"ghost" is ghosted`, Hint: "clear it first"}
+	}
+	return d, f.change(ctx, api.Target{App: app}, func() {
+		f.app.Mode = "pinned"
+		d = api.Deployment{ID: "d7", App: app, To: r.Version, Outcome: api.DeploymentRunning}
+	})
+}
+
+func (f *fakeControl) Unpin(ctx context.Context, app string) error {
+	return f.mode(ctx, app, "automatic")
+}
+
+func (f *fakeControl) Rollback(ctx context.Context, app string, r api.VersionRequest) (api.Deployment, error) {
+	return f.Pin(ctx, app, r)
+}
+
+func (f *fakeControl) Freeze(ctx context.Context, app string) error {
+	return f.mode(ctx, app, "frozen")
+}
+
+func (f *fakeControl) Unfreeze(ctx context.Context, app string) error {
+	return f.mode(ctx, app, "automatic")
+}
+
+func (f *fakeControl) mode(ctx context.Context, app, mode string) error {
+	return f.change(ctx, api.Target{App: app}, func() { f.app.Mode = mode })
+}
+
+func contractVersions(ctx context.Context, t *testing.T, c api.Control) {
+	mode := func() string {
+		s, err := c.Status(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Apps[0].Mode
+	}
+	if list, err := c.Ghosts(ctx, "sample"); err != nil || len(list) != 0 {
+		t.Errorf("Ghosts = %+v, %v", list, err)
+	}
+	if list, err := c.ClearGhosts(ctx, "sample", "0.9.0"); err != nil || len(list) != 0 {
+		t.Errorf("ClearGhosts = %+v, %v", list, err)
+	}
+	if d, err := c.Pin(ctx, "sample", api.VersionRequest{Version: "0.1.0"}); err != nil || d.To != "0.1.0" || mode() != "pinned" {
+		t.Errorf("Pin = %+v, %v, mode %s", d, err, mode())
+	}
+	var refused *api.Error
+	if _, err := c.Pin(ctx, "sample", api.VersionRequest{Version: "ghost"}); !errors.As(err, &refused) || refused.Code != api.CodeRefused {
+		t.Errorf("Pin to a ghost: %v", err)
+	}
+	if d, err := c.Rollback(ctx, "sample", api.VersionRequest{Version: "ghost", Force: true}); err != nil || d.To != "ghost" {
+		t.Errorf("Rollback = %+v, %v", d, err)
+	}
+	for want, do := range map[string]func(context.Context, string) error{"frozen": c.Freeze, "automatic": c.Unfreeze} {
+		if err := do(ctx, "sample"); err != nil || mode() != want {
+			t.Errorf("mode %s, %v, want %s", mode(), err, want)
+		}
+	}
+	if err := c.Unpin(ctx, "sample"); err != nil || mode() != "automatic" {
+		t.Errorf("Unpin: %v, mode %s", err, mode())
+	}
+}
