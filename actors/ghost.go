@@ -128,17 +128,8 @@ func (s *System) Ghosts(_ context.Context, app string) ([]api.Ghost, error) {
 func (s *System) ClearGhosts(ctx context.Context, app, version string) ([]api.Ghost, error) {
 	return command(ctx, s, app, func(m *manager) (gone []api.Ghost, err error) {
 		err = m.sys.recordApp(app, func(a *state.App, say func(api.Event)) {
-			if gone = a.Clear(version); len(gone) == 0 {
-				return
-			}
-			if a.Source != state.SourceOperator {
+			if gone = m.clear(a, version, say); len(gone) > 0 && a.Source != state.SourceOperator {
 				a.Current = "" // its word is heard again
-			}
-			for _, g := range gone {
-				say(api.Event{
-					Type: api.EventGhostCleared, App: app, Version: g.Version,
-					Message: fmt.Sprintf("version %s of %s is no ghost any more, as %s asked", g.Version, app, m.asker()), Data: withAsker(nil, m.by),
-				})
 			}
 		})
 		if err == nil && len(gone) == 0 && version != "" {
@@ -162,4 +153,16 @@ func ghosted(a state.App) []string {
 		}
 	}
 	return list
+}
+
+// clear takes the ghosts of a version, or of all with an empty one, off the list.
+func (m *manager) clear(a *state.App, version string, say func(api.Event)) []api.Ghost {
+	gone := a.Clear(version)
+	for _, g := range gone {
+		say(api.Event{
+			Type: api.EventGhostCleared, App: a.Name, Version: g.Version,
+			Message: fmt.Sprintf("version %s of %s is no ghost any more, as %s asked", g.Version, a.Name, m.asker()), Data: withAsker(nil, m.by),
+		})
+	}
+	return gone
 }

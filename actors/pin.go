@@ -40,7 +40,7 @@ func (m *manager) move(mv moving) (api.Deployment, error) {
 	}
 	err = m.wish(p, mv.rel, state.SourceOperator, token, func(a *state.App, say func(api.Event)) {
 		if _, ghost := a.Ghost(mv.rel); ghost {
-			a.Clear(mv.rel.Version)
+			m.clear(a, mv.rel.Version, say)
 		}
 		if a.Held = token; mv.pin && !pinned {
 			a.Pinned = true
