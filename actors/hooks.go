@@ -24,6 +24,7 @@ const (
 	stepAfterDeploy  = "after_deploy"
 	stepBeforeStop   = "before_stop"
 	stepAfterStop    = "after_stop"
+	stepOnRollback   = "on_rollback"
 )
 
 // defaultHookTimeout is that of scripts, and of hooks that say none.
@@ -35,6 +36,7 @@ type Hooks struct {
 	AfterDeploy  []Hook
 	BeforeStop   []Hook
 	AfterStop    []Hook
+	OnRollback   []Hook // after replicas were moved back
 }
 
 // Hook is one thing that is run; Run or RPC is set.
@@ -53,6 +55,8 @@ func (h Hooks) of(step string) []Hook {
 		return h.AfterDeploy
 	case stepBeforeStop:
 		return h.BeforeStop
+	case stepOnRollback:
+		return h.OnRollback
 	}
 	return h.AfterStop
 }

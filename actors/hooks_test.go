@@ -132,3 +132,44 @@ func TestHooks_BeforeDeployAborts(t *testing.T) {
 	}
 	w.run("shop", "3.0.0")
 }
+
+// A way back is open whatever the hooks say, and is told to those who want to know.
+func TestHooks_OnRollback(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	spec := app("shop", 1)
+	spec.Readiness.Timeout = 500 * time.Millisecond
+	spec.Strategy.MaxUnavailable = 1
+	w.cfg.Apps = []AppSpec{spec}
+	w.up()
+	w.run("shop", "1.0.0")
+	spec.Hooks = Hooks{
+		BeforeDeploy: []Hook{{Run: w.hook("before", ":$BEAMKEEPER_HOOK_TO", 0)}}, AfterDeploy: []Hook{{Run: w.hook("after", "", 0)}},
+		OnRollback: []Hook{{Run: w.hook("back", ":$BEAMKEEPER_HOOK_TRIGGER", 1)}},
+	}
+	if err := w.sys.Apply(t.Context(), []AppSpec{spec}, ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	first := "" // of 2.0.0, which gets ready: the deployment fails half way
+	w.cluster.set(func() {
+		w.cluster.accept = func(instance, version string) error {
+			if version == "2.0.0" && first == "" {
+				first = instance
+			}
+			if version == "2.0.0" && instance != first {
+				return fmt.Errorf("not this one")
+			}
+			return nil
+		}
+	})
+	if err := w.sys.Scale(t.Context(), "shop", 2); err != nil {
+		t.Fatal(err)
+	}
+	w.running("shop", "1.0.0", 2)
+	w.ended(w.deploy("shop", "2.0.0").ID, api.DeploymentFailed)
+	w.running("shop", "1.0.0", 2)
+	w.until("the hook", func() bool { return slices.Contains(w.diary().lines(), "back:restore") })
+	if got := w.diary().lines(); !slices.Equal(got, []string{"before:2.0.0", "back:restore"}) {
+		t.Errorf("ran %q", got)
+	}
+}

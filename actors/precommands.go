@@ -36,9 +36,12 @@ func (m *manager) beforehand(p picture, rel state.Release) bool {
 		len(rel.PreCommands) > 0 && !same(rel, p.app.Settled))
 }
 
-// hooked says whether a deployment has the hooks of deployments: it brings something that was not there.
-func (m *manager) hooked(d *api.Deployment) bool {
-	return d.Kind != "scale" && d.Trigger != triggerRestore
+// hooked says whether a deployment has the hooks of deployments. Nothing that can say no stands before a way back.
+func (m *manager) hooked(d *api.Deployment) bool { return d.Kind != "scale" && !goesBack(d) }
+
+// goesBack says whether a deployment undoes another.
+func goesBack(d *api.Deployment) bool {
+	return d.Kind != "scale" && (d.Trigger == triggerRestore || d.Trigger == triggerRollback)
 }
 
 // errandsDone says whether all that is to be run in a phase of the deployment has been, and otherwise has it run.
@@ -91,16 +94,20 @@ func (m *manager) before(p picture, rel state.Release, sha string, plan plan) bo
 // after runs what is to be run when the deployment has moved all.
 func (m *manager) after(p picture) bool {
 	s, spec, d := m.sys, m.spec, *p.dep
-	if !m.hooked(p.dep) || !s.hasHooks(spec, stepAfterDeploy) {
+	step := stepAfterDeploy
+	if goesBack(p.dep) {
+		step = stepOnRollback
+	}
+	if p.dep.Kind == "scale" || !s.hasHooks(spec, step) {
 		return true
 	}
 	return m.errandsDone(p, "after", func(ctx context.Context) error {
-		release, err := s.begunAlone(ctx, d, stepAfterDeploy)
+		release, err := s.begunAlone(ctx, d, step)
 		if err != nil {
 			return err
 		}
 		defer release()
-		return s.runHooks(ctx, spec, stepAfterDeploy, d.ID, nil)
+		return s.runHooks(ctx, spec, step, d.ID, nil)
 	})
 }
 

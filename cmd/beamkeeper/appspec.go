@@ -66,7 +66,7 @@ func hookSpecs(h config.Hooks) actors.Hooks {
 		}
 		return out
 	}
-	return actors.Hooks{BeforeDeploy: list(h.BeforeDeploy), AfterDeploy: list(h.AfterDeploy), BeforeStop: list(h.BeforeStop), AfterStop: list(h.AfterStop)}
+	return actors.Hooks{BeforeDeploy: list(h.BeforeDeploy), AfterDeploy: list(h.AfterDeploy), BeforeStop: list(h.BeforeStop), AfterStop: list(h.AfterStop), OnRollback: list(h.OnRollback)}
 }
 
 func probeSpec(p *config.Probe) *actors.Probe {

@@ -161,7 +161,7 @@ type Hooks struct {
 	AfterStop     []Hook `yaml:"after_stop" doc:"After an instance has stopped."`
 	BeforeUpgrade []Hook `yaml:"before_upgrade" later:"hot upgrades come with a later version" doc:"Before a hot upgrade."`
 	AfterUpgrade  []Hook `yaml:"after_upgrade" later:"hot upgrades come with a later version" doc:"After a hot upgrade."`
-	OnRollback    []Hook `yaml:"on_rollback" later:"rollback comes with a later version" doc:"When a version is rolled back."`
+	OnRollback    []Hook `yaml:"on_rollback" doc:"When replicas were moved back: by an operator, after a deployment that failed half way, or from a version that did not last."`
 }
 
 // Hook is one thing that is run. Exactly one of Run and RPC is set.

@@ -133,6 +133,7 @@ var classes = map[string]Class{
 	"applications[].hooks.after_deploy":      ClassImmediate,
 	"applications[].hooks.before_stop":       ClassImmediate,
 	"applications[].hooks.after_stop":        ClassImmediate,
+	"applications[].hooks.on_rollback":       ClassImmediate,
 
 	"applications[].limits.memory_max":  ClassRollingRestart,
 	"applications[].limits.memory_high": ClassRollingRestart,
