@@ -65,7 +65,7 @@ func versions(h []api.HistoryEntry) []string {
 	return list
 }
 
-// A version that failed is tried again when current.json is changed, with the same version.
+// A version that failed is tried again when current.json is changed, with the same version but another archive.
 func TestWish_AFailedVersionIsTriedAgainWhenCurrentChanges(t *testing.T) {
 	t.Parallel()
 	spec := app("shop", 1)
@@ -79,9 +79,12 @@ func TestWish_AFailedVersionIsTriedAgainWhenCurrentChanges(t *testing.T) {
 		return func() bool { return len(w.eventsOf(api.EventDeploymentFailed)) == n }
 	}
 	w.until("the failure", failed(1))
+	archive := func(sum string) { w.shelf.set(func() { w.shelf.sums = map[string]string{"1.0.0": sum} }) }
+	archive("second")
 	w.publish("shop", "1.0.0", "built again")
 	w.until("the second failure", failed(2))
 	w.cluster.set(func() { delete(w.cluster.refuse, "") })
+	archive("third")
 	w.publish("shop", "1.0.0", "and again")
 	w.running("shop", "1.0.0", 1)
 }
