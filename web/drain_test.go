@@ -22,7 +22,9 @@ func TestClose_AnswersWhatWasAccepted(t *testing.T) {
 	}
 	s := &Server{log: slog.New(slog.DiscardHandler), stopping: make(chan struct{})}
 	served := make(chan error, 1)
-	go func() { served <- s.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "x") })) }()
+	go func() {
+		served <- s.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "x") }))
+	}()
 	conn, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)

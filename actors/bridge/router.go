@@ -17,8 +17,8 @@ func (r router) RoutePid(pid etf.Pid) *node.Process {
 }
 
 func (r router) RouteName(name etf.Atom) *node.Process {
-	pid, err := r.sys.ergo.ProcessPID(gen.Atom(name))
-	if err != nil {
+	pid, ok := r.sys.PIDOf(gen.Atom(name))
+	if !ok {
 		return nil
 	}
 	return r.found(pid)

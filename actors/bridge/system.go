@@ -62,6 +62,8 @@ type System struct {
 	done    chan struct{}
 	workers sync.WaitGroup
 
+	named sync.Map // namedProcess by the name of the actor, see PIDOf
+
 	mu       sync.Mutex
 	procs    map[uint64]*process      // by the number of the actor
 	conns    map[gen.Atom]*connection // registered with Ergo

@@ -91,7 +91,7 @@ func (b *Observer) processArg(t etf.Term) *proc {
 		if p := b.node.Whereis(t); p != nil {
 			return b.process(p.Pid())
 		}
-		if pid, err := b.sys.Ergo().ProcessPID(gen.Atom(t)); err == nil {
+		if pid, ok := b.sys.PIDOf(gen.Atom(t)); ok {
 			return b.actor(pid)
 		}
 	}

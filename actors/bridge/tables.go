@@ -30,9 +30,50 @@ func waiting(n gen.Node, pid gen.PID) int {
 	return int(info.MailboxQueues.Main)
 }
 
+// PIDOf finds the actor with a name.
+//
+// Ergo enters the name of a process before the process has its pid, and reads the pid without waiting for it: for a
+// moment ProcessPID gives a pid that is none. A process is in the table of processes only once it is whole, so the pid is
+// taken from there.
+func (s *System) PIDOf(name gen.Atom) (gen.PID, bool) {
+	names, processes := table(s.ergo, "names"), processTable(s.ergo)
+	if names == nil || processes == nil {
+		pid, err := s.ergo.ProcessPID(name)
+		return pid, err == nil
+	}
+	p, ok := names.Load(name)
+	if !ok {
+		s.named.Delete(name)
+		return gen.PID{}, false
+	}
+	if known, ok := s.named.Load(name); ok && known.(namedProcess).process == p {
+		return known.(namedProcess).pid, true
+	}
+	var pid gen.PID
+	processes.Range(func(key, value any) bool {
+		if value == p {
+			pid = key.(gen.PID)
+		}
+		return value != p
+	})
+	if pid.ID == 0 {
+		return pid, false // not whole yet, or it has just ended
+	}
+	s.named.Store(name, namedProcess{p, pid})
+	return pid, true
+}
+
+// namedProcess is the process, as Ergo keeps it, that has a name, and its pid.
+type namedProcess struct {
+	process any
+	pid     gen.PID
+}
+
 // processTable is Ergo's table of processes by pid; nil when this Ergo has none of that kind.
-func processTable(n gen.Node) *sync.Map {
-	f := hiddenField(n, "processes")
+func processTable(n gen.Node) *sync.Map { return table(n, "processes") }
+
+func table(n gen.Node, name string) *sync.Map {
+	f := hiddenField(n, name)
 	if !f.IsValid() || f.Type() != reflect.TypeFor[sync.Map]() {
 		return nil
 	}
