@@ -27,7 +27,7 @@ stop: ## stop what `make run` started
 test: ## install what is missing, then lint and run every test, against real BEAMs, with the race detector
 	@testdata/testbed/install.sh test
 	@$(MAKE) --no-print-directory lint
-	REQUIRE_OTP=1 $(GO) test -race -timeout 20m $(PKG)
+	REQUIRE_OTP=1 $(GO) test -race -timeout 40m $(PKG)
 
 race: ## the same tests for one package: make race PKG=./node
 	$(GO) test -race -count=1 $(PKG)

@@ -63,7 +63,7 @@ func TestEndToEnd_LogsAreFollowedOverEverything(t *testing.T) {
 	}
 	rotated(2)
 	d.end(syscall.SIGKILL, -1)
-	d = r.run()
+	r.run()
 	r.await("the instance again", running(1, "0.1.0"))
 	rotated(2)
 	r.must("restart", r.app+"/"+r.status().Instances[0].Name)
