@@ -114,6 +114,7 @@ func Start(ctx context.Context, o Options) (*System, error) {
 		return nil, fmt.Errorf("bridge: start %q: %w", o.Name, err)
 	}
 	s.ergo = n
+	stopCron(n)
 	if s.node == nil {
 		return s, nil
 	}

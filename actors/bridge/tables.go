@@ -3,6 +3,7 @@ package bridge
 import (
 	"reflect"
 	"sync"
+	"time"
 	"unsafe"
 
 	"ergo.services/ergo/gen"
@@ -96,4 +97,29 @@ func hiddenField(v any, name string) reflect.Value {
 		return reflect.Value{}
 	}
 	return p.Elem().FieldByName(name)
+}
+
+// stopCron stops Ergo's cron, which nobody here uses: its clock writes, at the beginning of each minute, what its clock of
+// the minute before wrote, without keeping the two apart. Jobs that are added do not run.
+func stopCron(n gen.Node) {
+	t := cronTimer(n)
+	for range 100 { // it starts its timer again itself when it is at work just now
+		if t == nil || t.Stop() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// cronTimer is the clock of Ergo's cron; nil when this Ergo has none of that kind.
+func cronTimer(n gen.Node) *time.Timer {
+	cron := hiddenField(n, "cron")
+	if !cron.IsValid() || cron.Kind() != reflect.Pointer || cron.IsNil() || cron.Elem().Kind() != reflect.Struct {
+		return nil
+	}
+	f := cron.Elem().FieldByName("timer")
+	if !f.IsValid() || f.Type() != reflect.TypeFor[*time.Timer]() {
+		return nil
+	}
+	return *(**time.Timer)(unsafe.Pointer(f.UnsafeAddr()))
 }

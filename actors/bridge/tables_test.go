@@ -31,6 +31,17 @@ func TestWaiting_FindsErgosMailboxes(t *testing.T) {
 	}
 }
 
+func TestSystem_HasNoCron(t *testing.T) {
+	t.Parallel()
+	s, _ := pair(t)
+	switch clock := cronTimer(s.Ergo()); {
+	case clock == nil:
+		t.Error("Ergo's cron has no clock where it had one")
+	case clock.Stop():
+		t.Error("Ergo's cron runs")
+	}
+}
+
 func TestPIDOf_FollowsTheName(t *testing.T) {
 	t.Parallel()
 	s, _ := pair(t)

@@ -68,7 +68,7 @@ func TestPackages(t *testing.T) {
 		}
 	}
 
-	b := bootTestbed(t, "/")
+	b := bootTestbed(t, cleanRoot(t))
 	b.copyIn(one, "one.deb")
 	b.copyIn(two, "two.deb")
 	b.copyIn(sampletest.Build(t, "erlang", "0.1.0"), "sample-0.1.0.tar.gz")
@@ -151,4 +151,21 @@ func debField(t *testing.T, path, field string) string {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// cleanRoot is a minimal Debian with systemd, on which nothing of ours has ever been.
+func cleanRoot(t *testing.T) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(cache, "beamkeeper", "systemd-trixie")
+	if _, err := os.Stat(filepath.Join(root, ".complete")); err != nil {
+		if os.Getenv("REQUIRE_OTP") == "1" {
+			t.Fatalf("%v: run testdata/testbed/install.sh test", err)
+		}
+		t.Skip(err)
+	}
+	return root
 }

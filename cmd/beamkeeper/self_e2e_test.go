@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -116,8 +117,20 @@ func TestEndToEnd_SelfUpgrade(t *testing.T) {
 		unchanged(name)
 	}
 
-	// And the good one, signed.
-	out, stderr, code := r.command("self", "upgrade", good, "--soak", "1s")
+	// And the good one, signed, by its version from the bucket.
+	shelf := filepath.Join(r.dir, "bucket", "dist", "beamkeeper", "beamkeeper-2.0.0-linux-"+runtime.GOARCH)
+	if err := os.MkdirAll(filepath.Dir(shelf), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"", signatureSuffix} {
+		if err := os.Rename(good+suffix, shelf+suffix); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, stderr, code := r.command("self", "upgrade", "2.0.1"); code != exitNotFound {
+		t.Errorf("a version that is not there: exit %d, %s", code, stderr)
+	}
+	out, stderr, code := r.command("self", "upgrade", "2.0.0", "--soak", "1s")
 	if code != 0 || !strings.Contains(out, "upgraded to 2.0.0") {
 		t.Fatalf("exit %d, %s %s", code, out, stderr)
 	}
