@@ -13,7 +13,7 @@ nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
 
 # A version that packages order rightly: v1.2.3-4-gabc is after 1.2.3, and what has no tag before everything.
 case ${version#v} in
-[0-9]*) PACKAGE_VERSION=$(printf %s "${version#v}" | sed -e 's/-\([0-9]*-g[0-9a-f]*\)/+\1/' -e 's/-dirty$/+dirty/' | tr - .) ;;
+[0-9]*.[0-9]*) PACKAGE_VERSION=$(printf %s "${version#v}" | sed -e 's/-\([0-9]*-g[0-9a-f]*\)/+\1/' -e 's/-dirty$/+dirty/' | tr - .) ;;
 *) PACKAGE_VERSION=0.0.0~$(printf %s "$version" | tr -c 'A-Za-z0-9.\n' .) ;;
 esac
 PACKAGE_RELEASE=1

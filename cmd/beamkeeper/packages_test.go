@@ -55,6 +55,10 @@ func TestPackages(t *testing.T) {
 		t.Error("the same commit gives another .deb")
 	}
 	two := buildPackages(t, "v1.0.1-3-gabcdef0", t.TempDir())
+	// A build without a tag, named by a commit that may be all digits, is before every version.
+	if untagged := debField(t, buildPackages(t, "3917346", t.TempDir()), "Version"); exec.Command("dpkg", "--compare-versions", untagged, "lt", debField(t, one, "Version")).Run() != nil {
+		t.Errorf("%s is not before %s", untagged, debField(t, one, "Version"))
+	}
 	if out, err := exec.Command("dpkg", "--compare-versions", debField(t, one, "Version"), "lt", debField(t, two, "Version")).CombinedOutput(); err != nil {
 		t.Errorf("%s is not before %s: %s", debField(t, one, "Version"), debField(t, two, "Version"), out)
 	}
