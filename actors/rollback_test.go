@@ -2,6 +2,8 @@ package actors
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,15 +76,13 @@ func TestDeploy_ACrashLoopAfterReadyFailsIt(t *testing.T) {
 	w.run("shop", "1.0.0")
 	w.only("2.0.0", 1)
 	d := w.deploy("shop", "2.0.0")
-	for killed := 0; killed < 2; {
-		for _, i := range w.app("shop").Instances {
-			if i.Version == "2.0.0" && i.State == api.StateRunning && i.OSPID > 1 && alive(i.OSPID) && i.CrashRestarts == killed {
-				w.killInstance(i)
-				killed++
-			}
+	w.crashTwice("a replica of 2.0.0", func() api.Instance {
+		all := w.app("shop").Instances
+		if i := slices.IndexFunc(all, func(i api.Instance) bool { return i.Version == "2.0.0" && i.State == api.StateRunning }); i >= 0 {
+			return all[i]
 		}
-		time.Sleep(2 * time.Millisecond)
-	}
+		return api.Instance{}
+	})
 	d = w.ended(d.ID, api.DeploymentFailed)
 	if want := "was ready, but crashed 2 times before the deployment was done"; !strings.Contains(d.Error, want) {
 		t.Errorf("error is %q, want %q", d.Error, want)
@@ -129,13 +129,7 @@ func TestRollback_AfterACrashLoop(t *testing.T) {
 	w.running("shop", "2.0.0", 3)
 	bad := w.lastEnded("shop", "2.0.0")
 	victim := w.running("shop", "2.0.0", 3)[1].Name
-	for killed := 0; killed < 2; {
-		if i := w.instance("shop", victim); i.State == api.StateRunning && i.OSPID > 1 && alive(i.OSPID) && i.CrashRestarts == killed {
-			w.killInstance(i)
-			killed++
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	w.crashTwice(victim, func() api.Instance { return w.instance("shop", victim) })
 	d := w.lastEnded("shop", "1.0.0")
 	w.running("shop", "1.0.0", 3)
 	if d.Trigger != "rollback" || d.From != "2.0.0" || d.Outcome != api.DeploymentSucceeded || d.ID == bad.ID {
@@ -164,15 +158,24 @@ func TestRollback_NotAfterALongTime(t *testing.T) {
 	w := newWorld(t, spec).up()
 	w.run("shop", "1.0.0")
 	w.run("shop", "2.0.0")
-	for killed := 0; killed < 2; {
-		if i := w.app("shop").Instances[0]; i.State == api.StateRunning && i.OSPID > 1 && alive(i.OSPID) && i.CrashRestarts == killed {
-			w.killInstance(i)
-			killed++
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	w.crashTwice("the replica", func() api.Instance { return w.app("shop").Instances[0] })
 	w.until("the failed instance", func() bool { return w.app("shop").Instances[0].State == api.StateFailed })
 	if a := w.app("shop"); a.DesiredVersion != "2.0.0" || len(a.Ghosted) != 0 || a.Instances[0].Version != "2.0.0" {
 		t.Errorf("app is %+v", a)
+	}
+}
+
+// crashTwice kills an instance twice, each time when it is ready.
+func (w *world) crashTwice(what string, find func() api.Instance) {
+	w.t.Helper()
+	for killed := range 2 {
+		w.until(fmt.Sprintf("%s to run after %d crashes", what, killed), func() bool {
+			i := find()
+			ready := i.State == api.StateRunning && i.OSPID > 1 && alive(i.OSPID) && i.CrashRestarts == killed
+			if ready {
+				w.killInstance(i)
+			}
+			return ready
+		})
 	}
 }

@@ -22,6 +22,13 @@ func (w *world) fullDisk() (mend func()) {
 	return func() { w.broken.Store(false) }
 }
 
+// tried waits until so many more commits were tried in vain.
+func (w *world) tried(n int64) {
+	w.t.Helper()
+	enough := w.refused.Load() + n
+	w.until("commits to be tried in vain", func() bool { return w.refused.Load() >= enough })
+}
+
 // While the state cannot be written what runs goes on and nothing new is begun; afterwards everything goes on.
 func TestTrouble_AFullDisk(t *testing.T) {
 	t.Parallel()
@@ -37,7 +44,7 @@ func TestTrouble_AFullDisk(t *testing.T) {
 		t.Errorf("problems are %s", p)
 	}
 	w.killInstance(before[0])
-	time.Sleep(3 * retryWrite) // it is tried meanwhile
+	w.tried(3)
 	if !alive(before[1].OSPID) || !strings.Contains(w.problems(), "the state cannot be written") {
 		t.Errorf("the other one: %v; problems %s", alive(before[1].OSPID), w.problems())
 	}
@@ -72,7 +79,7 @@ func TestTrouble_AnActorWaits(t *testing.T) {
 	w.cluster.set(func() { delete(w.cluster.refuse, "") })
 	w.until("a commit to fail", func() bool { return w.problems() != "" })
 	pids := w.sys.reg.running()
-	time.Sleep(2*retryWrite + retryWrite/2) // it is tried meanwhile
+	w.tried(2)
 	giveBack()
 	w.ended(d.ID, api.DeploymentSucceeded)
 	w.running("shop", "2.0.0", 1)
@@ -96,7 +103,7 @@ func TestTrouble_WhatCannotBeNotedRunsOn(t *testing.T) {
 	name := w.app("shop").Instances[0].Name
 	giveBack = w.fullDisk() // before or after the start is noted: it must not matter
 	w.until("the process", func() bool { return w.sys.reg.process(name) != nil || w.app("shop").Instances[0].OSPID == 0 })
-	time.Sleep(2 * retryWrite)
+	w.tried(2)
 	p := w.sys.reg.process(name)
 	giveBack()
 	now := w.running("shop", "1.0.0", 1)[0]
@@ -133,7 +140,10 @@ func TestTrouble_AStartThatTheMachineRefusesIsNoCrash(t *testing.T) {
 	w.shelf.set(func() { w.shelf.looks = fmt.Errorf("look at the folder: %w", unix.ENOSPC) })
 	w.killInstance(before)
 	w.until("the reason", func() bool { return strings.Contains(w.instance("shop", before.Name).LastError, "no space left") })
-	time.Sleep(2*retryWrite + 100*time.Millisecond)
+	w.until("two more tries", func() (enough bool) {
+		w.shelf.set(func() { enough = w.shelf.looked >= 3 })
+		return enough
+	})
 	w.shelf.set(func() { w.shelf.looks = nil })
 	now := w.running("shop", "1.0.0", 1)[0]
 	if now.CrashRestarts != 1 || now.Name != before.Name {
@@ -211,7 +221,9 @@ func TestClock_SetForwardADeploymentDoesNotFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.sys.send(managerActor("shop"), msgWake{})
-	time.Sleep(300 * time.Millisecond) // it looks at it
+	if err := w.sys.Alive(t.Context()); err != nil { // each actor has looked at what came before
+		t.Fatal(err)
+	}
 	w.cluster.set(func() { delete(w.cluster.refuse, "") })
 	w.ended(d.ID, api.DeploymentSucceeded)
 }

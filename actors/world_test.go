@@ -37,7 +37,8 @@ type world struct {
 	cluster *stage
 	shelf   *shelf
 	bucket  *release.LocalBucket
-	broken  atomic.Bool // the store takes nothing
+	broken  atomic.Bool  // the store takes nothing
+	refused atomic.Int64 // commits that it did not take
 }
 
 // app is the app of a world: a release that looks like relx's.
@@ -95,6 +96,7 @@ func (w *world) upErr() (err error) {
 	}
 	w.store.OnCommit(func(done bool) error {
 		if !done && w.broken.Load() {
+			w.refused.Add(1)
 			return unix.ENOSPC
 		}
 		return nil
@@ -239,6 +241,7 @@ type shelf struct {
 	sums    map[string]string // version → sha256 of its archive; default: sha-of-VERSION
 	fails   error             // of Fetch
 	looks   error             // of Instance
+	looked  int               // how often looks was given
 	fetched int
 	blocked chan struct{} // Fetch waits for its end
 }
@@ -290,6 +293,9 @@ func (s *shelf) Switch(app, instance string) error {
 func (s *shelf) Instance(app, instance string) (release.Folder, error) {
 	s.mu.Lock()
 	looks := s.looks
+	if looks != nil {
+		s.looked++
+	}
 	s.mu.Unlock()
 	if looks != nil {
 		return release.Folder{}, looks

@@ -220,7 +220,11 @@ func TestEndToEnd_OutOfDescriptors(t *testing.T) {
 	if err := syscall.Kill(victim.OSPID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(3 * time.Second) // it is tried meanwhile
+	for end := time.Now().Add(patience); !strings.Contains(d.readLog(), "too many open files"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the log tells of no want of descriptors")
+		}
+	}
 	if !alive(pid) || !alive(before.Instances[0].OSPID) {
 		t.Fatalf("daemon alive: %v, instance alive: %v", alive(pid), alive(before.Instances[0].OSPID))
 	}

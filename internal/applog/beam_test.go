@@ -1,6 +1,7 @@
 package applog
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -173,6 +174,9 @@ io:put_chars("plain\n"), timer:sleep(500), halt(0).`
 		t.Run("elixir "+otp.Release, func(t *testing.T) {
 			t.Parallel()
 			if _, err := exec.LookPath(filepath.Join(otp.Bin, "elixir")); err != nil {
+				if os.Getenv("REQUIRE_OTP") == "1" {
+					t.Fatalf("no Elixir beside OTP %s: %v", otp.Release, err)
+				}
 				t.Skip("no Elixir beside this OTP")
 			}
 			check(t, run(t, otp, "elixir", "-e", `require Logger
