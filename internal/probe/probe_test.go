@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func check(t *testing.T, p Probe, want string) {
@@ -77,11 +79,28 @@ func TestTCP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	check(t, TCP{Address: address}, "")
-	l.Close()
-	check(t, TCP{Address: address}, "connection refused")
+	defer l.Close()
+	check(t, TCP{Address: l.Addr().String()}, "")
+	check(t, TCP{Address: deaf(t)}, "connection refused")
 	check(t, TCP{Address: "127.0.0.1"}, "missing port")
+}
+
+// deaf is an address that nobody listens on, and that nobody else is given meanwhile.
+func deaf(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", a.(*unix.SockaddrInet4).Port)
 }
 
 func TestExec(t *testing.T) {
