@@ -132,7 +132,7 @@ func (m *manager) deploy(r api.DeployRequest) (api.Deployment, error) {
 	if p.app.Settled.Version == rel.Version && rel.SHA256 == "" {
 		rel.Hash = p.app.Settled.Hash
 	}
-	return m.move(moving{rel: rel, force: r.Force, trigger: m.asked()})
+	return m.move(moving{rel: rel, force: r.Force, kind: r.Kind, trigger: m.asked()})
 }
 
 // lastTo is the last deployment that brought a version; one that did not counts only when none did.
@@ -443,6 +443,9 @@ func (s *System) History(_ context.Context, app string) (list []api.HistoryEntry
 	})
 	return list, asAPI(err)
 }
+
+// Began is the ID of the last event of the daemons before this one.
+func (s *System) Began() uint64 { return s.bus.began }
 
 // Events implements api.Control.
 func (s *System) Events(ctx context.Context, since uint64, follow bool, yield func(api.Event) bool) error {

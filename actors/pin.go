@@ -14,6 +14,7 @@ type moving struct {
 	rel     state.Release
 	force   bool   // a ghost too
 	pin     bool   // and keep it, whatever current.json says
+	kind    string // api.KindHot or api.KindFull; empty: as the plan says
 	trigger string // of the deployment
 }
 
@@ -29,6 +30,9 @@ func (m *manager) move(mv moving) (api.Deployment, error) {
 	}
 	if err := m.mayMove(p.app, mv); err != nil {
 		return none, err
+	}
+	if mv.kind == api.KindHot {
+		return none, api.Errorf(api.CodeRefused, "a hot upgrade of %s is not possible yet", m.spec.Name)
 	}
 	pinned := p.app.Pinned
 	if p.dep != nil && p.app.Failed == "" && same(mv.rel, p.app.Wish) && (pinned || !mv.pin) {

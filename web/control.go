@@ -65,6 +65,9 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
 	if req.App == "" {
 		return nil, api.Errorf(api.CodeUsage, "the request names no app")
 	}
+	if req.Kind != "" && req.Kind != api.KindHot && req.Kind != api.KindFull {
+		return nil, api.Errorf(api.CodeUsage, "a deployment of the kind %.64q cannot be asked for, only %s or %s", req.Kind, api.KindHot, api.KindFull)
+	}
 	return s.control.Deploy(r.Context(), req)
 }
 

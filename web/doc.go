@@ -13,6 +13,8 @@
 //	GET  /v1/deployments?app=&limit=
 //	GET  /v1/deployments/{id}
 //	POST /v1/deployments/{id}/abort
+//	POST /v1/deployments/{id}/commit                    {"kill_lingering":false}; answers 202 and the deployment
+//	POST /v1/deployments/{id}/revert                    answers 202 and the deployment that does it
 //	POST /v1/rpc                                        api.RPCRequest
 //	GET  /v1/events?since=&follow=                      server-sent events; Last-Event-ID wins over since
 //	GET  /v1/logs?app=&instance=&all=&stream=&lines=&since=&until=&level=&grep=&invert=&follow=   one JSON object per line

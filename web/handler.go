@@ -37,9 +37,14 @@ func (s *Server) handler(readOnly bool) http.Handler {
 	read("GET /v1/deployments", s.deployments)
 	read("GET /v1/deployments/{id}", s.deployment)
 	raw("GET /v1/events", s.events)
+	if s.metrics != nil {
+		raw("GET /metrics", s.metrics.ServeHTTP)
+	}
 
 	change("POST /v1/deployments", http.StatusAccepted, s.deploy)
 	change("POST /v1/deployments/{id}/abort", http.StatusOK, s.abort)
+	change("POST /v1/deployments/{id}/commit", http.StatusAccepted, s.commit)
+	change("POST /v1/deployments/{id}/revert", http.StatusAccepted, s.revert)
 	for verb, do := range map[string]targetFunc{"start": s.control.Start, "stop": s.control.Stop, "restart": s.control.Restart} {
 		change("POST /v1/apps/{app}/"+verb, http.StatusOK, onTarget(do))
 		change("POST /v1/apps/{app}/instances/{instance}/"+verb, http.StatusOK, onTarget(do))

@@ -35,6 +35,8 @@ type Options struct {
 	Heartbeat time.Duration
 	// Configuration is asked about the daemon's file. Nil: there is none.
 	Configuration api.Configuration
+	// Metrics answers GET /metrics, also over TCP. Nil: there are none.
+	Metrics http.Handler
 	// Right says what a caller on the control socket may do; it is asked with each request. Nil: everything. Listeners that
 	// are ReadOnly do not ask it.
 	Right func(api.Caller) Right
@@ -50,6 +52,7 @@ type Server struct {
 	configuration api.Configuration
 	right         func(api.Caller) Right
 
+	metrics   http.Handler
 	hosts     map[string]bool
 	heartbeat time.Duration
 	full      http.Handler
@@ -64,7 +67,7 @@ type Server struct {
 // New returns a server for control. It listens nowhere until Serve.
 func New(control api.Control, o Options) *Server {
 	s := &Server{control: control, state: o.State, log: o.Log, heartbeat: o.Heartbeat, stopping: make(chan struct{}), hosts: map[string]bool{"localhost": true}}
-	s.configuration, s.right = o.Configuration, o.Right
+	s.configuration, s.right, s.metrics = o.Configuration, o.Right, o.Metrics
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -75,7 +78,7 @@ func New(control api.Control, o Options) *Server {
 		s.hosts[h] = true
 	}
 	s.full = s.handler(false)
-	shown := &Server{control: withoutLogs{control}, log: s.log, hosts: s.hosts, heartbeat: s.heartbeat, stopping: s.stopping}
+	shown := &Server{control: withoutLogs{control}, log: s.log, metrics: s.metrics, hosts: s.hosts, heartbeat: s.heartbeat, stopping: s.stopping}
 	s.readOnly = shown.handler(true)
 	return s
 }

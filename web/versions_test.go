@@ -61,6 +61,26 @@ func (f *fakeControl) Unfreeze(ctx context.Context, app string) error {
 	return f.mode(ctx, app, "automatic")
 }
 
+func (f *fakeControl) CommitDeployment(ctx context.Context, id string, kill bool) (d api.Deployment, err error) {
+	return f.ends(ctx, id, kill, api.DeploymentSucceeded)
+}
+
+func (f *fakeControl) RevertDeployment(ctx context.Context, id string) (d api.Deployment, err error) {
+	return f.ends(ctx, id, true, api.DeploymentReverted)
+}
+
+// ends ends a deployment. Without kill it is refused: there is always a process in old code.
+func (f *fakeControl) ends(ctx context.Context, id string, kill bool, outcome string) (d api.Deployment, err error) {
+	if d, err = f.Deployment(ctx, id); err != nil {
+		return d, err
+	}
+	if !kill {
+		return d, api.Errorf(api.CodeRefused, "processes run old code")
+	}
+	d.Outcome = outcome
+	return d, f.change(ctx, api.Target{App: "sample"}, func() {})
+}
+
 func (f *fakeControl) mode(ctx context.Context, app, mode string) error {
 	return f.change(ctx, api.Target{App: app}, func() { f.app.Mode = mode })
 }
@@ -93,6 +113,15 @@ func contractVersions(ctx context.Context, t *testing.T, c api.Control) {
 		if err := do(ctx, "sample"); err != nil || mode() != want {
 			t.Errorf("mode %s, %v, want %s", mode(), err, want)
 		}
+	}
+	if _, err := c.CommitDeployment(ctx, "d2", false); !errors.As(err, &refused) || refused.Code != api.CodeRefused {
+		t.Errorf("CommitDeployment with processes in old code: %v", err)
+	}
+	if d, err := c.CommitDeployment(ctx, "d2", true); err != nil || d.ID != "d2" || d.Outcome != api.DeploymentSucceeded {
+		t.Errorf("CommitDeployment = %+v, %v", d, err)
+	}
+	if d, err := c.RevertDeployment(ctx, "d2"); err != nil || d.Outcome != api.DeploymentReverted {
+		t.Errorf("RevertDeployment = %+v, %v", d, err)
 	}
 	if err := c.Unpin(ctx, "sample"); err != nil || mode() != "automatic" {
 		t.Errorf("Unpin: %v, mode %s", err, mode())

@@ -27,6 +27,8 @@ func (c *cli) deployCommand() *cobra.Command {
 	detach := cmd.Flags().Bool("detach", false, "return as soon as the deployment has begun")
 	timeout := cmd.Flags().Duration("timeout", 0, "wait no longer than that; the deployment goes on (exit code 7)")
 	force := forceFlag(cmd)
+	hot := cmd.Flags().Bool("hot", false, "upgrade the running VMs, or refuse")
+	full := cmd.Flags().Bool("full", false, "replace the instances, even where a hot upgrade could be done")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if wait, _ := cmd.Flags().GetBool("wait"); !wait {
 			*detach = true
@@ -38,6 +40,14 @@ func (c *cli) deployCommand() *cobra.Command {
 			return err
 		}
 		req := api.DeployRequest{App: args[0], Force: *force}
+		switch {
+		case *hot && *full:
+			return api.Errorf(api.CodeUsage, "--hot and --full exclude each other")
+		case *hot:
+			req.Kind = api.KindHot
+		case *full:
+			req.Kind = api.KindFull
+		}
 		if len(args) > 1 {
 			if req.Version, err = c.versionOrFile(cmd.Context(), args[0], args[1]); err != nil {
 				return err
@@ -97,6 +107,11 @@ func (c *cli) printBegun(d api.Deployment, asJSON bool) error {
 
 // follow shows a deployment's progress until it ends, and turns its outcome into the exit code.
 func (c *cli) follow(ctx context.Context, control api.Control, id string, timeout time.Duration, asJSON bool) error {
+	return c.followTo(ctx, control, id, api.DeploymentSucceeded, timeout, asJSON)
+}
+
+// followTo is follow for whom another outcome is good too.
+func (c *cli) followTo(ctx context.Context, control api.Control, id, good string, timeout time.Duration, asJSON bool) error {
 	d, err := c.watchDeployment(ctx, control, id, timeout)
 	if err != nil {
 		return err
@@ -105,8 +120,11 @@ func (c *cli) follow(ctx context.Context, control api.Control, id string, timeou
 		if err := printJSON(c.out, d); err != nil {
 			return err
 		}
-	} else if d.Outcome == api.DeploymentSucceeded {
+	} else if d.Outcome == api.DeploymentSucceeded || d.Outcome == good {
 		fmt.Fprintln(c.out, deploymentLine(d))
+	}
+	if d.Outcome == good {
+		return nil
 	}
 	return c.outcome(d)
 }
@@ -121,7 +139,7 @@ func (c *cli) outcome(d api.Deployment) error {
 	case api.DeploymentSuperseded:
 		e.Hint = fmt.Sprintf("a newer wish replaced it; see \"beamkeeper deployment list %s\"", d.App)
 		return e
-	case api.DeploymentAborted:
+	case api.DeploymentAborted, api.DeploymentReverted:
 		return e
 	}
 	for _, i := range d.Instances {

@@ -12,7 +12,7 @@ import (
 func (c *cli) deploymentCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "deployment", Short: "Deployments under way and past", Aliases: []string{"deployments"}}
 	group(cmd)
-	cmd.AddCommand(c.deploymentListCommand(), c.deploymentShowCommand(), c.deploymentWatchCommand(), c.deploymentAbortCommand())
+	cmd.AddCommand(c.deploymentListCommand(), c.deploymentShowCommand(), c.deploymentWatchCommand(), c.deploymentAbortCommand(), c.deploymentCommitCommand(), c.deploymentRevertCommand())
 	return cmd
 }
 

@@ -106,7 +106,7 @@ func (f *fakeControl) Deploy(_ context.Context, r api.DeployRequest) (api.Deploy
 		return api.Deployment{ID: "d0000000", App: "sample", To: "0.1.0", Outcome: api.DeploymentSucceeded, StartedAt: fakeTime, EndedAt: later(1500)}, nil
 	}
 	d := &fakeDeployment{Deployment: api.Deployment{ID: fmt.Sprintf("d%07d", len(f.deployments)+1), App: "sample", From: "0.1.0", To: or(r.Version, "0.2.0"),
-		Kind: "full", Trigger: "operator", Outcome: api.DeploymentRunning, StartedAt: fakeTime}}
+		Kind: or(r.Kind, "full"), Trigger: "operator", Outcome: api.DeploymentRunning, StartedAt: fakeTime}}
 	f.deployments[d.ID] = d
 	return d.Deployment, nil
 }

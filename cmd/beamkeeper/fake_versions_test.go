@@ -66,3 +66,26 @@ func (f *fakeControl) mode(app, mode string) error {
 func (f *fakeControl) Unpin(_ context.Context, app string) error    { return f.mode(app, "automatic") }
 func (f *fakeControl) Freeze(_ context.Context, app string) error   { return f.mode(app, "frozen") }
 func (f *fakeControl) Unfreeze(_ context.Context, app string) error { return f.mode(app, "automatic") }
+
+// CommitDeployment succeeds with the next look; a process lingers in old code.
+func (f *fakeControl) CommitDeployment(_ context.Context, id string, kill bool) (api.Deployment, error) {
+	if !kill {
+		return api.Deployment{}, &api.Error{Code: api.CodeRefused, Message: "<0.99.0> of sample-abc123 still runs old code of counter", Hint: "--kill-lingering ends it"}
+	}
+	return f.ends(id, api.DeploymentSucceeded)
+}
+
+func (f *fakeControl) RevertDeployment(_ context.Context, id string) (api.Deployment, error) {
+	return f.ends(id, api.DeploymentReverted)
+}
+
+func (f *fakeControl) ends(id, outcome string) (api.Deployment, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d, ok := f.deployments[id]
+	if !ok {
+		return api.Deployment{}, api.Errorf(api.CodeNotFound, "there is no deployment %q", id)
+	}
+	d.Outcome, d.EndedAt = outcome, later(2500)
+	return d.Deployment, nil
+}

@@ -118,6 +118,7 @@ const (
 	DeploymentFailed     = "failed"
 	DeploymentSuperseded = "superseded" // a newer wish replaced it
 	DeploymentAborted    = "aborted"
+	DeploymentReverted   = "reverted" // a hot one that an operator had taken back
 )
 
 // Deployment is one attempt to move an app to a version.
@@ -274,6 +275,7 @@ type DeployRequest struct {
 	App     string `json:"app"`
 	Version string `json:"version,omitempty"`
 	Force   bool   `json:"force,omitempty"` // a ghost too, which it is no longer then
+	Kind    string `json:"kind,omitempty"`  // KindHot or KindFull; empty: as the plan says
 }
 
 // LogRequest asks for the lines of an app's or an instance's log files, compressed history included. Lines of several files
@@ -382,6 +384,7 @@ type Control interface {
 	Adopt(ctx context.Context, t Target) ([]Adopted, error) // those that t names; all with an empty App
 	History(ctx context.Context, app string) ([]HistoryEntry, error)
 	Versions
+	Upgrades
 	Nodes(ctx context.Context) ([]NodeInfo, error)
 	RPC(ctx context.Context, r RPCRequest) (RPCReply, error)
 

@@ -1,0 +1,18 @@
+package client
+
+import (
+	"context"
+
+	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/web"
+)
+
+// CommitDeployment implements api.Upgrades.
+func (c *Client) CommitDeployment(ctx context.Context, id string, kill bool) (d api.Deployment, err error) {
+	return d, c.post(ctx, path("deployments", id, "commit"), web.CommitRequest{KillLingering: kill}, &d)
+}
+
+// RevertDeployment implements api.Upgrades.
+func (c *Client) RevertDeployment(ctx context.Context, id string) (d api.Deployment, err error) {
+	return d, c.post(ctx, path("deployments", id, "revert"), struct{}{}, &d)
+}
