@@ -21,6 +21,8 @@ type bus struct {
 	log   *slog.Logger
 	wake  func() // tells the actor that there is something to keep
 
+	began    uint64 // the last event of the daemons before this one; constant
+
 	flushing sync.Mutex
 
 	mu      sync.Mutex
@@ -33,6 +35,7 @@ func newBus(store *state.Store, log *slog.Logger, wake func()) (*bus, error) {
 	b := &bus{store: store, log: log, wake: wake, changed: make(chan struct{})}
 	err := store.View(func(tx *state.Tx) error {
 		b.last = tx.LastEvent()
+		b.began = b.last
 		return nil
 	})
 	return b, err

@@ -107,6 +107,23 @@ func TestReadOnly_ShowsAndChangesNothing(t *testing.T) {
 	}
 }
 
+func TestMetrics_AreShownWhereThereAreSome(t *testing.T) {
+	t.Parallel()
+	numbers := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("up 1\n")) })
+	s := web.New(newFake(), web.Options{Metrics: numbers})
+	for _, h := range []http.Handler{s.Handler(), s.ReadOnly()} {
+		if w := do(h, "GET", "http://localhost/metrics", ""); w.Code != 200 || w.Body.String() != "up 1\n" {
+			t.Errorf("%d %q", w.Code, w.Body)
+		}
+		if w := do(h, "POST", "http://localhost/metrics", ""); w.Code != 404 {
+			t.Errorf("POST: %d", w.Code)
+		}
+	}
+	if w := do(web.New(newFake(), web.Options{}).Handler(), "GET", "/metrics", ""); w.Code != 404 {
+		t.Errorf("without any: %d", w.Code)
+	}
+}
+
 // The ends of logs that deployments and crashes carry are logs too.
 func TestReadOnly_KeepsLogsBack(t *testing.T) {
 	t.Parallel()

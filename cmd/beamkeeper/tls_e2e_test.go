@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -62,6 +66,7 @@ func TestEndToEnd_OverTLS(t *testing.T) {
 					t.Errorf("%s: status says %v, cert list %v", i.Name, i.CertificateExpiresAt, certs[i.Node].ExpiresAt)
 				}
 			}
+			r.seesExpiry(first)
 			a, b := first.Instances[0], first.Instances[1]
 			if got := r.must("rpc", r.app+"/"+a.Name, "net_adm:ping('"+b.Node+"')."); strings.TrimSpace(got) != "pong" {
 				t.Errorf("%s pings %s: %q", a.Node, b.Node, got)
@@ -103,6 +108,34 @@ func TestEndToEnd_OverTLS(t *testing.T) {
 			}
 			d.end(syscall.SIGTERM, exitOK)
 		})
+	}
+}
+
+// seesExpiry looks for the certificates of the daemon and of the instances of an app in the metrics.
+func (r *rig) seesExpiry(a api.App) {
+	r.t.Helper()
+	c := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(r.dir, "beamkeeper.sock"))
+	}}}
+	defer c.CloseIdleConnections()
+	res, err := c.Get("http://localhost/metrics")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	want := []string{`beamkeeper_certificate_expiry_timestamp_seconds{app="",slot=""} 1.`}
+	for _, i := range a.Instances {
+		at := strconv.FormatFloat(float64(i.CertificateExpiresAt.UnixMilli())/1000, 'g', -1, 64)
+		want = append(want, fmt.Sprintf("beamkeeper_certificate_expiry_timestamp_seconds{app=%q,slot=\"%d\"} %s\n", a.Name, i.Slot, at))
+	}
+	for _, w := range want {
+		if !strings.Contains(string(b), w) {
+			r.t.Errorf("no %q in the metrics:\n%s", w, b)
+		}
 	}
 }
 

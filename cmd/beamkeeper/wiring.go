@@ -58,6 +58,7 @@ type daemon struct {
 
 	end     context.CancelCauseFunc // ends the daemon; context.Canceled is a usual end
 	serving sync.WaitGroup
+	unserve context.CancelFunc // ends what runs beside the servers as long as they do
 }
 
 // startDaemon wires the parts together and starts them. What was started is taken down again when a later one fails.
@@ -337,7 +338,8 @@ func (d *daemon) listen() ([]listener, error) {
 func (d *daemon) serve(listeners []listener, log *slog.Logger, fail context.CancelCauseFunc) {
 	o := web.Options{
 		Log: log.With("part", "web"), State: stateKeeper{d.state}, Configuration: d.live,
-		Right: func(c api.Caller) web.Right { return rightOf(d.live.config().Control.Grant, c) },
+		Metrics: d.countEvents(log.With("part", "metrics")),
+		Right:   func(c api.Caller) web.Right { return rightOf(d.live.config().Control.Grant, c) },
 	}
 	if d.cfg.Hostname != "" {
 		o.Hosts = append(o.Hosts, d.cfg.Hostname)
@@ -371,6 +373,7 @@ func (d *daemon) stop(withInstances bool) error {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		errs = append(errs, d.web.Close(ctx))
 		cancel()
+		d.unserve()
 		d.serving.Wait()
 	}
 	if d.flags != nil {

@@ -38,6 +38,7 @@ var allowed = map[string][]string{
 	"internal/probe":     {"internal/process"},
 	"internal/applog":    {},
 	"internal/host":      {},
+	"internal/metrics":   {"internal/api"},
 	"internal/filewatch": {},
 	"internal/cgroup":    {},
 	"internal/systemd":   {"internal/cgroup"},
@@ -51,6 +52,8 @@ var owned = map[string]string{
 	"ergo.services/ergo": "actors",
 	"gopkg.in/yaml.v3":   "internal/config",
 	"go.etcd.io/bbolt":   "internal/state",
+
+	"github.com/prometheus/client_golang": "internal/metrics",
 
 	"github.com/coreos/go-systemd": "internal/systemd",
 	"github.com/godbus/dbus":       "internal/systemd",
