@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"internal/systemd":   {"internal/cgroup"},
 	"internal/confine":   {"internal/cgroup", "internal/process", "internal/systemd"},
 
+	"internal/upgrade":   {"etf", "node", "release"},
 	"internal/distcheck": {"etf", "node", "tlsdist"},
 }
 
