@@ -44,6 +44,9 @@ type ObjectInfo struct {
 	Token    string // changes whenever the object is written: an ETag, or inode, size and time of a file
 	Size     int64
 	ModTime  time.Time
+
+	SHA256    string     // as it was given when it was put, see PutOptions; empty: not known
+	Checksums []Checksum // that the bucket keeps; those of a folder are none
 }
 
 // Object is an open object.
