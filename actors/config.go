@@ -33,6 +33,8 @@ type AppSpec struct {
 	Stop      time.Duration // how long init:stop may take; 0: 15 s
 	CrashLoop CrashLoop
 
+	Hot *HotUpgrade // nil: every deployment is a full one
+
 	RollbackTimeout time.Duration // a crash loop so soon after its deployment leads back to the version before; 0: 10 min
 
 	Mesh     bool     // ready instances are connected to each other
@@ -44,6 +46,7 @@ type AppSpec struct {
 
 	Hooks              Hooks
 	PreCommandsTimeout time.Duration // of each of a release's pre_commands; 0: 10 min
+	PreCommandsGhost   bool          // a version whose pre_commands fail is a ghost
 
 	Logs      applog.Policy      // how long its log files and crash dumps are kept
 	LogTarget string             // file, journal or both; empty: file
@@ -77,6 +80,18 @@ type Probe struct {
 type Strategy struct {
 	MaxParallel    int // new instances starting at a time; 0: 1
 	MaxUnavailable int // replicas that may be missing meanwhile
+
+	Soak time.Duration // so long all replicas of a new version stay ready before its deployment has succeeded; 0: not at all
+}
+
+// HotUpgrade says how a version is installed in running instances. The zero value commits at once.
+type HotUpgrade struct {
+	Soak           time.Duration // how long the new version is watched before it is made permanent
+	Manual         bool          // an operator makes it permanent, see System.CommitDeployment
+	All            bool          // all replicas get it before they soak; otherwise the first one soaks before the others get it
+	Fallback       bool          // what cannot be installed hot is deployed fully
+	InstallTimeout time.Duration // of the installation in one instance; 0: 10 min
+	KillLingering  bool          // processes in old code are ended by a commit that is not an operator's; otherwise they are waited for
 }
 
 // CrashLoop says when crashes are too many.
@@ -118,6 +133,8 @@ type Config struct {
 
 	LogDir   string              // instances log to LogDir/<app>/<instance>-stdout.log and -stderr.log
 	LogSpace func() applog.Space // what must stay free where LogDir is; nil: the default
+
+	RoomRetry time.Duration // how long to wait at most before what failed for want of room is tried again; 0: 10 min
 
 	JournalDir string // where systemd's journal has its sockets; empty: where it does
 

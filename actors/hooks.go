@@ -25,6 +25,9 @@ const (
 	stepBeforeStop   = "before_stop"
 	stepAfterStop    = "after_stop"
 	stepOnRollback   = "on_rollback"
+
+	stepBeforeUpgrade = "before_upgrade"
+	stepAfterUpgrade  = "after_upgrade"
 )
 
 // defaultHookTimeout is that of scripts, and of hooks that say none.
@@ -37,6 +40,9 @@ type Hooks struct {
 	BeforeStop   []Hook
 	AfterStop    []Hook
 	OnRollback   []Hook // after replicas were moved back
+
+	BeforeUpgrade []Hook // before a hot upgrade touches anything
+	AfterUpgrade  []Hook // when it is permanent everywhere
 }
 
 // Hook is one thing that is run; Run or RPC is set.
@@ -44,7 +50,7 @@ type Hook struct {
 	Run     []string      // program and arguments; run as the daemon's user
 	RPC     string        // m:f(Args)
 	Timeout time.Duration // 0: 1 min
-	Ignore  bool          // of before_deploy: the deployment goes on when it fails
+	Ignore  bool          // of before_deploy and before_upgrade: the deployment goes on when it fails
 }
 
 func (h Hooks) of(step string) []Hook {
@@ -57,6 +63,10 @@ func (h Hooks) of(step string) []Hook {
 		return h.BeforeStop
 	case stepOnRollback:
 		return h.OnRollback
+	case stepBeforeUpgrade:
+		return h.BeforeUpgrade
+	case stepAfterUpgrade:
+		return h.AfterUpgrade
 	}
 	return h.AfterStop
 }
@@ -111,7 +121,7 @@ func (s *System) runHooks(ctx context.Context, spec AppSpec, step string, deploy
 	}
 	passed := make(map[string]int)
 	for _, h := range hooks {
-		abort := step == stepBeforeDeploy && !h.Ignore
+		abort := (step == stepBeforeDeploy || step == stepBeforeUpgrade) && !h.Ignore
 		if rec == nil && in.Deployment != nil && timesEnded(*in.Deployment, step, h.title(), !abort) > passed[h.title()] {
 			passed[h.title()]++
 			continue

@@ -32,10 +32,12 @@ var startSettings = map[string]bool{
 
 	"Hooks":              false,
 	"PreCommandsTimeout": false,
+	"PreCommandsGhost":   false,
 
 	"Poll":            false,
 	"Readiness":       false,
 	"Strategy":        false,
+	"Hot":             false,
 	"Stop":            false,
 	"CrashLoop":       false,
 	"RollbackTimeout": false,

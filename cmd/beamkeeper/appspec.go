@@ -30,9 +30,10 @@ func appSpec(a config.App) actors.AppSpec {
 			Timeout: a.Readiness.Timeout, Application: a.Readiness.Application, Successes: a.Readiness.Successes,
 			Probe: probeSpec(a.Readiness.Probe),
 		},
-		Strategy: actors.Strategy{MaxParallel: a.Strategy.MaxParallel, MaxUnavailable: a.Strategy.MaxUnavailable},
+		Strategy: actors.Strategy{MaxParallel: a.Strategy.MaxParallel, MaxUnavailable: a.Strategy.MaxUnavailable, Soak: a.Strategy.Soak},
+		Hot:      hotUpgrade(a.HotUpgrade),
 		Stop:     a.Stop.Timeout,
-		Hooks:    hookSpecs(a.Hooks), PreCommandsTimeout: a.PreCommandsTimeout,
+		Hooks:    hookSpecs(a.Hooks), PreCommandsTimeout: a.PreCommandsTimeout, PreCommandsGhost: a.PreCommandsFailure == "ghost",
 		Mesh: a.Cluster == "mesh", MeshWith: a.ClusterWith,
 		Logs: logPolicy(a), LogTarget: logTarget(a), Dump: dumpLimits(a.CrashDump),
 		CrashLoop: actors.CrashLoop{Limit: a.CrashLoop.Limit, Window: a.CrashLoop.Window}, RollbackTimeout: a.DeployRollbackTimeout,
@@ -66,7 +67,21 @@ func hookSpecs(h config.Hooks) actors.Hooks {
 		}
 		return out
 	}
-	return actors.Hooks{BeforeDeploy: list(h.BeforeDeploy), AfterDeploy: list(h.AfterDeploy), BeforeStop: list(h.BeforeStop), AfterStop: list(h.AfterStop), OnRollback: list(h.OnRollback)}
+	return actors.Hooks{
+		BeforeDeploy: list(h.BeforeDeploy), AfterDeploy: list(h.AfterDeploy), BeforeStop: list(h.BeforeStop), AfterStop: list(h.AfterStop),
+		BeforeUpgrade: list(h.BeforeUpgrade), AfterUpgrade: list(h.AfterUpgrade), OnRollback: list(h.OnRollback),
+	}
+}
+
+// hotUpgrade says how running instances get new code; nil: they do not.
+func hotUpgrade(h config.HotUpgrade) *actors.HotUpgrade {
+	if !h.Enabled {
+		return nil
+	}
+	return &actors.HotUpgrade{
+		Soak: h.Soak, Manual: h.Commit == "manual", All: h.Strategy == "all", Fallback: h.Fallback == "full",
+		InstallTimeout: h.Install, KillLingering: h.Kill,
+	}
 }
 
 func probeSpec(p *config.Probe) *actors.Probe {

@@ -34,7 +34,7 @@ type App struct {
 	Strategy   Strategy   `yaml:"strategy" doc:"How a new version replaces the old one."`
 	Stop       Stop       `yaml:"stop" doc:"How an instance is stopped."`
 	CrashLoop  CrashLoop  `yaml:"crash_loop" doc:"When an instance that keeps crashing is given up."`
-	HotUpgrade HotUpgrade `yaml:"hot_upgrade" later:"hot upgrades come with a later version; every deployment is a full one" doc:"Upgrades without a restart."`
+	HotUpgrade HotUpgrade `yaml:"hot_upgrade" doc:"Upgrades without a restart, see docs/upgrades.md."`
 	Hooks      Hooks      `yaml:"hooks" doc:"What is run around a deployment, see docs/deployments.md. Scripts in hooks.d beside this file are run too."`
 	Limits     Limits     `yaml:"limits" doc:"Limits of each instance, all of its processes together. They need systemd, or a cgroup v2 that the daemon may divide, with the controllers memory, cpu and pids; the status shows limits that have no effect. 0: none."`
 	Logs       AppLogs    `yaml:"logs" doc:"What is other than in the section logs for this app."`
@@ -44,6 +44,7 @@ type App struct {
 	ClusterWith []string `yaml:"cluster_with" doc:"With cluster: mesh: other apps whose ready instances these are connected to as well. They must have the same cookie."`
 
 	PreCommandsTimeout time.Duration `yaml:"pre_commands_timeout_ms" default:"600000" min:"1" max:"86400000" doc:"How long each of the pre_commands of a current.json may take."`
+	PreCommandsFailure string        `yaml:"pre_commands_on_failure" default:"fail" enum:"fail|ghost" doc:"What a failed one does besides ending its deployment: ghost makes the version a ghost."`
 }
 
 // AppDir is a folder of an app.
@@ -132,7 +133,7 @@ type Probe struct {
 type Strategy struct {
 	MaxUnavailable int           `yaml:"max_unavailable" default:"0" min:"0" max:"1000" doc:"How many replicas may be missing during a deployment. 0: the old instance stops only when its successor is ready."`
 	MaxParallel    int           `yaml:"max_parallel" default:"1" min:"1" max:"1000" doc:"How many replicas are replaced at the same time. With replica_ports there is one spare slot, so that more than one needs max_unavailable."`
-	Soak           time.Duration `yaml:"soak_ms" default:"30000" min:"0" max:"86400000" later:"soaking comes with a later version" doc:"How long a new version is watched before the deployment counts as done."`
+	Soak           time.Duration `yaml:"soak_ms" default:"0" min:"0" max:"86400000" doc:"How long all replicas of a new version must stay ready before its deployment counts as done. One that crashes, or whose probe fails three times in a row meanwhile, ends it: the version is a ghost, and the replicas go back. Hot upgrades have hot_upgrade.soak_ms."`
 }
 
 // Stop says how an instance is stopped.
@@ -148,9 +149,13 @@ type CrashLoop struct {
 
 // HotUpgrade is about upgrades without a restart.
 type HotUpgrade struct {
-	Enabled bool          `yaml:"enabled" default:"true" doc:"Whether a version that can be installed hot is."`
-	Soak    time.Duration `yaml:"soak_ms" default:"60000" min:"0" max:"86400000" doc:"How long the new version is watched before it is made permanent."`
-	Commit  string        `yaml:"commit" default:"auto" enum:"auto|manual" doc:"Who makes it permanent after the soak."`
+	Enabled  bool          `yaml:"enabled" default:"true" doc:"Whether a version that can be installed hot is."`
+	Soak     time.Duration `yaml:"soak_ms" default:"60000" min:"0" max:"86400000" doc:"How long the new version is watched before it is made permanent."`
+	Commit   string        `yaml:"commit" default:"auto" enum:"auto|manual" doc:"Who makes it permanent after the soak: the daemon, or beamkeeper deployment commit."`
+	Strategy string        `yaml:"strategy" default:"canary" enum:"canary|all" doc:"canary: the first replica gets the new version and soaks, then the others get it, one after the other, and soak together. all: every replica gets it, one after the other, then all soak together."`
+	Fallback string        `yaml:"fallback" default:"full" enum:"full|none" doc:"What becomes of a version that turns out not to be installable hot: full deploys it fully, none ends the deployment. A version that fails its soak is a ghost in both cases."`
+	Install  time.Duration `yaml:"install_timeout_ms" default:"600000" min:"1000" max:"86400000" doc:"How long the installation in one instance may take."`
+	Kill     bool          `yaml:"kill_lingering" doc:"Whether processes that still run the old code are ended when the new version is made permanent by itself. Otherwise they are waited for."`
 }
 
 // Hooks are what is run around a deployment.
@@ -159,8 +164,8 @@ type Hooks struct {
 	AfterDeploy   []Hook `yaml:"after_deploy" doc:"When the new instances serve and the old ones are gone."`
 	BeforeStop    []Hook `yaml:"before_stop" doc:"Before an instance is stopped."`
 	AfterStop     []Hook `yaml:"after_stop" doc:"After an instance has stopped."`
-	BeforeUpgrade []Hook `yaml:"before_upgrade" later:"hot upgrades come with a later version" doc:"Before a hot upgrade."`
-	AfterUpgrade  []Hook `yaml:"after_upgrade" later:"hot upgrades come with a later version" doc:"After a hot upgrade."`
+	BeforeUpgrade []Hook `yaml:"before_upgrade" doc:"Before a hot upgrade touches anything, after pre_commands."`
+	AfterUpgrade  []Hook `yaml:"after_upgrade" doc:"When a hot upgrade is permanent on every replica."`
 	OnRollback    []Hook `yaml:"on_rollback" doc:"When replicas were moved back: by an operator, after a deployment that failed half way, or from a version that did not last."`
 }
 

@@ -67,8 +67,9 @@ var classes = map[string]Class{
 	"control.grant":  ClassImmediate,
 	"web.listen":     ClassDaemonRestart,
 
-	"release.verify":             ClassDaemonRestart,
-	"release.public_keys":        ClassDaemonRestart,
+	"release.verify":             ClassImmediate,
+	"release.public_keys":        ClassImmediate,
+	"release.refuse_downgrade":   ClassImmediate,
 	"release.keep_releases":      ClassNextStart,
 	"release.max_unpacked_bytes": ClassDaemonRestart,
 	"release.max_entries":        ClassDaemonRestart,
@@ -122,6 +123,7 @@ var classes = map[string]Class{
 
 	"applications[].strategy.max_unavailable": ClassImmediate,
 	"applications[].strategy.max_parallel":    ClassImmediate,
+	"applications[].strategy.soak_ms":         ClassImmediate,
 	"applications[].stop.timeout_ms":          ClassImmediate,
 	"applications[].crash_loop.limit":         ClassImmediate,
 	"applications[].crash_loop.window_ms":     ClassImmediate,
@@ -134,6 +136,18 @@ var classes = map[string]Class{
 	"applications[].hooks.before_stop":       ClassImmediate,
 	"applications[].hooks.after_stop":        ClassImmediate,
 	"applications[].hooks.on_rollback":       ClassImmediate,
+	"applications[].hooks.before_upgrade":    ClassImmediate,
+	"applications[].hooks.after_upgrade":     ClassImmediate,
+
+	"applications[].pre_commands_on_failure": ClassImmediate,
+
+	"applications[].hot_upgrade.enabled":            ClassImmediate,
+	"applications[].hot_upgrade.soak_ms":            ClassImmediate,
+	"applications[].hot_upgrade.commit":             ClassImmediate,
+	"applications[].hot_upgrade.strategy":           ClassImmediate,
+	"applications[].hot_upgrade.fallback":           ClassImmediate,
+	"applications[].hot_upgrade.install_timeout_ms": ClassImmediate,
+	"applications[].hot_upgrade.kill_lingering":     ClassImmediate,
 
 	"applications[].limits.memory_max":  ClassRollingRestart,
 	"applications[].limits.memory_high": ClassRollingRestart,

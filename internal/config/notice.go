@@ -49,8 +49,6 @@ func (c *Config) notices(fs []field, v reflect.Value, path string, list *[]Notic
 // switchedOff reports whether a setting asks for nothing.
 func switchedOff(v reflect.Value) bool {
 	switch x := v.Interface().(type) {
-	case HotUpgrade:
-		return !x.Enabled
 	case Fleet:
 		return len(x.ETCDEndpoints) == 0
 	case string:

@@ -11,7 +11,7 @@ func TestConfig_NotYetNamesWhatHasNoEffect(t *testing.T) {
 		"deployex.yaml": `port secrets_path aws_region google_credentials version otp_version os_target otp_tls_certificates
 			metrics_retention_time_ms logs_retention_time_ms monitoring notifications
 			applications[0].monitoring applications[0].certificates`,
-		"full.yaml": `web.tls fleet applications[0].strategy.soak_ms applications[0].hot_upgrade applications[0].hooks.before_upgrade applications[0].hooks.after_upgrade`,
+		"full.yaml": `web.tls fleet`,
 	} {
 		var got []string
 		for _, n := range parseFile(t, in).NotYet() {
@@ -49,8 +49,8 @@ applications:
 
 func TestNotice_String(t *testing.T) {
 	t.Parallel()
-	n := mustParse(t, "applications:\n  - name: a\n    hooks: {after_upgrade: [[true]]}\n").NotYet()
-	if len(n) != 1 || n[0].String() != "3:13: applications[0].hooks.after_upgrade: accepted without effect: hot upgrades come with a later version" {
+	n := mustParse(t, "applications:\n  - name: a\n    monitoring: [{type: atom}]\n").NotYet()
+	if len(n) != 1 || n[0].String() != "3:5: applications[0].monitoring: accepted without effect: the watchdog comes with a later version" {
 		t.Errorf("notices %v", n)
 	}
 }

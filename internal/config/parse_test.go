@@ -75,10 +75,10 @@ func TestParse_AppDefaults(t *testing.T) {
 	want := App{
 		Name: "shop", Language: Elixir, Replicas: 3, DeployRollbackTimeout: 10 * time.Minute, DeployScheduleInterval: 5 * time.Second,
 		Readiness:  Readiness{Timeout: time.Minute, Application: "shop", Successes: 1},
-		Strategy:   Strategy{MaxParallel: 1, Soak: 30 * time.Second},
+		Strategy:   Strategy{MaxParallel: 1},
 		Stop:       Stop{Timeout: 15 * time.Second},
 		CrashLoop:  CrashLoop{Limit: 10, Window: 10 * time.Minute},
-		HotUpgrade: HotUpgrade{Enabled: true, Soak: time.Minute, Commit: "auto"}, PreCommandsTimeout: 10 * time.Minute,
+		HotUpgrade: HotUpgrade{Enabled: true, Soak: time.Minute, Commit: "auto", Strategy: "canary", Fallback: "full", Install: 10 * time.Minute}, PreCommandsTimeout: 10 * time.Minute, PreCommandsFailure: "fail",
 		Cluster: "none",
 		Sandbox: Sandbox{Preset: "none", ProtectSystem: "off", ProtectHome: "off"},
 		Logs: AppLogs{
@@ -328,9 +328,9 @@ var refused = []struct {
 	{"aws secrets", "secrets_adapter: aws\n", KindNotYet, 1, 1, "secrets_adapter", "use env", false},
 	{"gcp secrets", "secrets_adapter: gcp\n", KindNotYet, 1, 1, "secrets_adapter", "use env", false},
 	{"visible node", "node:\n  visibility: visible\n", KindValue, 2, 3, "node.visibility", "does not speak global", false},
-	{"verification required", "release: {verify: required}\n", KindNotYet, 1, 11, "release.verify", "signatures", false},
+	{"verification without keys", "release: {verify: required}\n", KindMissing, 1, 11, "release.verify", "no key", false},
 	{"HTTPS", "web:\n  listen: 'localhost:5001'\n  tls: {cert_file: a, key_file: b}\n", KindNotYet, 3, 3, "web.tls", "HTTPS comes with a later version", false},
-	{"public keys", "release: {public_keys: [RWQ]}\n", KindNotYet, 1, 11, "release.public_keys", "signatures", false},
+	{"no public key", "release: {public_keys: [RWQ]}\n", KindValue, 1, 25, "release.public_keys[0]", "neither a key", false},
 }
 
 func TestParse_RefusesWithLineAndHint(t *testing.T) {
