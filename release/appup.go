@@ -1,7 +1,6 @@
 package release
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -11,34 +10,29 @@ import (
 
 // Appup says how an application is upgraded and downgraded (appup(4)).
 type Appup struct {
-	Version string
-	Up      []AppupStep
-	Down    []AppupStep
+	Version string      `json:"version"`
+	Up      []AppupStep `json:"up"`
+	Down    []AppupStep `json:"down"`
 }
 
 // AppupStep is the instructions from, or to, another version.
 type AppupStep struct {
-	From         string         // the version
-	pattern      *regexp.Regexp // or a pattern for it, given as a binary
-	Instructions int
-	Restart      bool // restart_new_emulator or restart_emulator is among them
+	From         string `json:"version"`
+	Pattern      bool   `json:"pattern,omitempty"` // From is a regular expression, given as a binary, that must match all of a version
+	Instructions int    `json:"instructions"`
+	Restart      bool   `json:"restart_emulator,omitempty"` // restart_new_emulator or restart_emulator is among them
 }
 
-// MarshalJSON gives the versions only.
-func (a Appup) MarshalJSON() ([]byte, error) {
-	versions := func(steps []AppupStep) []string {
-		list := []string{}
-		for _, s := range steps {
-			list = append(list, s.From)
-		}
-		return list
+// fits says whether the step is for a version.
+func (s AppupStep) fits(version string) bool {
+	if !s.Pattern {
+		return s.From == version
 	}
-	return json.Marshal(struct {
-		Version string   `json:"version"`
-		Up      []string `json:"up_from"`
-		Down    []string `json:"down_to"`
-	}{a.Version, versions(a.Up), versions(a.Down)})
+	p, err := pattern(s.From)
+	return err == nil && p.MatchString(version)
 }
+
+func pattern(text string) (*regexp.Regexp, error) { return regexp.Compile("^(?:" + text + ")$") }
 
 // parseAppup reads {Vsn, [{From, Instructions}], [{To, Instructions}]}; a relup, whose steps have a description before
 // their instructions, is read too.
@@ -83,11 +77,10 @@ func appupSteps(t etf.Term) ([]AppupStep, error) {
 			return nil, err
 		}
 		if _, binary := pair[0].(etf.Binary); binary {
-			p, err := regexp.Compile("^(?:" + s.From + ")$") // a pattern must match the whole version
-			if err != nil {
+			if _, err := pattern(s.From); err != nil {
 				return nil, fmt.Errorf("pattern %q: %w", s.From, err)
 			}
-			s.pattern = p
+			s.Pattern = true
 		}
 		instructions, _ := pair[len(pair)-1].(etf.List)
 		s.Instructions = len(instructions)
@@ -107,9 +100,7 @@ func (a *Appup) Covers(version string) (up, down *AppupStep) {
 		return nil, nil
 	}
 	find := func(steps []AppupStep) *AppupStep {
-		i := slices.IndexFunc(steps, func(s AppupStep) bool {
-			return s.pattern == nil && s.From == version || s.pattern != nil && s.pattern.MatchString(version)
-		})
+		i := slices.IndexFunc(steps, func(s AppupStep) bool { return s.fits(version) })
 		if i < 0 {
 			return nil
 		}

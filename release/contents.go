@@ -1,8 +1,10 @@
 package release
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"debug/elf"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -72,9 +74,8 @@ func readContents(ctx context.Context, file string, limits Limits) (Contents, er
 	if err != nil {
 		return Contents{}, err
 	}
-	s := contentsScan{apps: make(map[string]*AppContents), private: make(map[string][]string), bundled: make(map[string]bool)}
-	s.c.scripts = make(map[string]int)
-	if err := readArchive(ctx, f, info.Size(), limits, &s); err != nil {
+	s := newContentsScan()
+	if err := readArchive(ctx, f, info.Size(), limits, s); err != nil {
 		return Contents{}, err
 	}
 	pkg, err := s.pkg.result("")
@@ -82,6 +83,12 @@ func readContents(ctx context.Context, file string, limits Limits) (Contents, er
 		return Contents{}, err
 	}
 	return s.result(pkg), nil
+}
+
+func newContentsScan() *contentsScan {
+	s := &contentsScan{apps: make(map[string]*AppContents), private: make(map[string][]string), bundled: make(map[string]bool)}
+	s.c.scripts = make(map[string]int)
+	return s
 }
 
 // contentsScan gathers contents from the entries as they pass.
@@ -95,25 +102,46 @@ type contentsScan struct {
 	relup   []byte
 }
 
-// visit implements archiveVisitor.
+// visit implements archiveVisitor. Only what is looked into is held in memory; a body that is a file is not even that for
+// natives.
 func (s *contentsScan) visit(e entry, body io.Reader) error {
 	s.pkg.see(e)
 	if !e.FileInfo().Mode().IsRegular() {
 		return nil
 	}
-	b, err := io.ReadAll(io.LimitReader(body, maxContents+1))
-	if err != nil {
+	magic := make([]byte, len(elf.ELFMAG))
+	n, err := io.ReadFull(body, magic)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return err
 	}
-	if len(b) > maxContents {
-		return fmt.Errorf("%w: %s is longer than %d bytes", ErrLimit, e.path, maxContents)
+	file, onDisk := body.(*os.File)
+	native := isELF(magic[:n])
+	body = io.MultiReader(bytes.NewReader(magic[:n]), body)
+	var b []byte
+	var digest string
+	if s.pkg.wants(e) || readsWhole(e.path) || native && !onDisk {
+		if b, err = io.ReadAll(io.LimitReader(body, maxContents+1)); err != nil {
+			return err
+		}
+		if len(b) > maxContents {
+			return fmt.Errorf("%w: %s is longer than %d bytes", ErrLimit, e.path, maxContents)
+		}
+		digest = sum(b)
+	} else {
+		h := sha256.New()
+		if _, err := io.Copy(h, body); err != nil {
+			return err
+		}
+		digest = hex.EncodeToString(h.Sum(nil))[:32]
 	}
 	if s.pkg.wants(e) {
 		s.pkg.keep(e, b)
 	}
-	digest := sum(b)
-	if isELF(b) {
-		s.native(e.path, digest, b)
+	switch {
+	case native && onDisk:
+		s.native(e.path, digest, file)
+	case native:
+		s.native(e.path, digest, bytes.NewReader(b))
 	}
 	parts := strings.Split(e.path, "/")
 	if parts[0] == shipmentDir && len(parts) > 2 {
@@ -138,13 +166,23 @@ func (s *contentsScan) visit(e entry, body io.Reader) error {
 	return nil
 }
 
+// readsWhole says whether a file is one that is looked into.
+func readsWhole(name string) bool {
+	switch path.Ext(name) {
+	case ".beam", ".app", ".appup":
+		return true
+	}
+	base := path.Base(name)
+	return strings.HasPrefix(name, "releases/") && (base == "sys.config" || base == "relup")
+}
+
 func sum(b []byte) string {
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:])[:32]
 }
 
-func (s *contentsScan) native(name, digest string, b []byte) {
-	n, err := parseNative(name, digest, b)
+func (s *contentsScan) native(name, digest string, r io.ReaderAt) {
+	n, err := parseNative(name, digest, r)
 	if err != nil {
 		s.c.Warn = append(s.c.Warn, err.Error())
 		return

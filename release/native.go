@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"debug/elf"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -29,8 +30,8 @@ var machines = map[elf.Machine]string{
 // isELF says whether a file begins as one.
 func isELF(b []byte) bool { return bytes.HasPrefix(b, []byte(elf.ELFMAG)) }
 
-func parseNative(path, digest string, b []byte) (Native, error) {
-	f, err := elf.NewFile(bytes.NewReader(b))
+func parseNative(path, digest string, r io.ReaderAt) (Native, error) {
+	f, err := elf.NewFile(r)
 	if err != nil {
 		return Native{}, fmt.Errorf("%s: %w", path, err)
 	}

@@ -163,6 +163,8 @@ func (s *Store) Close() error {
 type appLocks struct {
 	fetch chan struct{} // holds a token while a Fetch works
 	trees sync.RWMutex  // read: a tree is being copied; write: trees are being removed
+
+	contents sync.Mutex // held by whoever reads the contents of one
 }
 
 func (s *Store) locks(app string) *appLocks {
