@@ -54,6 +54,7 @@ type manager struct {
 	errand     work        // what is run before or after all moves of a deployment
 	errandDone string      // the kind of the last errand that ended well
 	pause      pause       // the state store cannot be written
+	short      shortSince  // what failed for want of room
 	trigger    string      // of the next deployment, when an operator's wish makes it
 	by         string      // who asked for it by the Erlang API
 	next       *time.Timer // looks again
@@ -312,6 +313,13 @@ func (m *manager) pass() error {
 	}
 	if m.sys.unclaimed.of(m.spec.Name) {
 		return nil
+	}
+	if retried, err := m.again(p); retried || err != nil {
+		if err == nil {
+			err = m.pass()
+		}
+		m.trigger, m.by = "", ""
+		return err
 	}
 	w, rel, ok := m.wanted(p.app)
 	if !ok {
@@ -837,6 +845,7 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 				app.Halted = d.ID
 			} else {
 				app.Failed = d.ID
+		m.sys.short(&app, outcome, why)
 			}
 		}
 		if outcome != api.DeploymentSucceeded {

@@ -140,6 +140,12 @@ func (s *System) appProblems(spec AppSpec, rec state.App) []api.Problem {
 		p.Remedy = fmt.Sprintf("beamkeeper deployment show %s; then publish or deploy another version, or the same again", id)
 		list = append(list, p)
 	}
+		if rec.Short != nil {
+			p.What = fmt.Sprintf("version %s is wished, but deployment %s failed for want of room; it is tried again by itself", rec.Wish.Version, id)
+			p.Remedy = fmt.Sprintf("make room on the disk; beamkeeper deployment show %s says where", id)
+			list = append(list, p)
+			return list
+		}
 	return list
 }
 

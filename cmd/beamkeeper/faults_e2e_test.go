@@ -114,7 +114,7 @@ func TestEndToEnd_ALostStateFolder(t *testing.T) {
 }
 
 // A disk that is full stops nothing that runs: an instance that crashes is started again, a deployment fails at its
-// unpacking and says so, and with space again all is as before.
+// unpacking and says so, and with space again it is tried again by itself.
 func TestEndToEnd_AFullDisk(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -159,18 +159,24 @@ func TestEndToEnd_AFullDisk(t *testing.T) {
 	// Killed and started again on the full disk.
 	d.end(syscall.SIGKILL, -1)
 	d = r.run()
+	after := r.await("the one that did not crash", func(a api.App) bool {
+		return slices.ContainsFunc(a.Instances, func(i api.Instance) bool { return i.Name == before.Instances[0].Name && i.OTPConnected })
+	})
+	if osPIDs(after)[before.Instances[0].Name] != before.Instances[0].OSPID {
+		t.Errorf("%v, was %v", osPIDs(after), osPIDs(before))
+	}
+	unserved(t, v)
+	if out := r.must("status"); !strings.Contains(out, "tried again by itself") {
+		t.Errorf("status on a full disk:\n%s", out)
+	}
 	for _, f := range fillers {
 		if err := os.Remove(f); err != nil {
 			t.Fatal(err)
 		}
 	}
-	after := r.await("both instances", running(2, "0.1.0"))
-	if osPIDs(after)[before.Instances[0].Name] != before.Instances[0].OSPID {
-		t.Errorf("%v, was %v", osPIDs(after), osPIDs(before))
+	if a := r.await("the next version, unasked", running(2, "0.2.0")); len(a.Ghosted) != 0 {
+		t.Errorf("ghosts %q", a.Ghosted)
 	}
-	unserved(t, v)
-	r.must("deploy", r.app, "0.2.0")
-	r.await("the next version", running(2, "0.2.0"))
 	r.must("stop", r.app)
 	d.end(syscall.SIGTERM, exitOK)
 }

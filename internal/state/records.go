@@ -57,6 +57,14 @@ type App struct {
 	Halted     string   `json:"halted,omitempty"`     // the deployment after which nothing at all is tried unasked
 }
 
+	Short      *Short   `json:"short,omitempty"`      // Failed or Halted is for want of room on the machine: tried again unasked after all
+}
+
+// Short tells of a deployment that failed for want of room on the machine.
+type Short struct {
+	At    time.Time `json:"at"`
+	Tries int       `json:"tries"`      // in a row
+	Free  int64     `json:"free_bytes"` // where the state is, right after; -1: not known
 // Release names a release as the bucket has it.
 type Release struct {
 	Version string `json:"version,omitempty"`
