@@ -840,12 +840,12 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 		if p.ghost != nil {
 			haunt(&app, *p.ghost, say)
 		}
+		m.sys.short(&app, outcome, why)
 		if outcome == api.DeploymentFailed || outcome == api.DeploymentAborted && !app.Stopped {
 			if app.Failed != "" || same(app.Wish, app.Settled) {
 				app.Halted = d.ID
 			} else {
 				app.Failed = d.ID
-		m.sys.short(&app, outcome, why)
 			}
 		}
 		if outcome != api.DeploymentSucceeded {

@@ -137,15 +137,15 @@ func (s *System) appProblems(spec AppSpec, rec state.App) []api.Problem {
 		if rec.Halted != "" {
 			p.What = fmt.Sprintf("after deployment %s nothing is tried any more unasked", id)
 		}
-		p.Remedy = fmt.Sprintf("beamkeeper deployment show %s; then publish or deploy another version, or the same again", id)
-		list = append(list, p)
-	}
 		if rec.Short != nil {
 			p.What = fmt.Sprintf("version %s is wished, but deployment %s failed for want of room; it is tried again by itself", rec.Wish.Version, id)
 			p.Remedy = fmt.Sprintf("make room on the disk; beamkeeper deployment show %s says where", id)
 			list = append(list, p)
 			return list
 		}
+		p.Remedy = fmt.Sprintf("beamkeeper deployment show %s; then publish or deploy another version, or the same again", id)
+		list = append(list, p)
+	}
 	return list
 }
 

@@ -213,8 +213,8 @@ const (
 	EventHookSkipped  = "hook_skipped"  // a script that others may write
 
 	EventVersionGhosted = "version_ghosted"
-	EventGhostCleared   = "ghost_cleared"
 	EventRoomRetry      = "room_retry" // what failed for want of room on the machine is tried again
+	EventGhostCleared   = "ghost_cleared"
 	EventVersionSkipped = "version_skipped" // current.json names a version that is not deployed: a ghost, or the app is pinned or frozen
 	EventNewCandidate   = "new_candidate"   // another archive of a version that is a ghost
 	EventVersionPinned  = "version_pinned"

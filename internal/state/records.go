@@ -55,8 +55,6 @@ type App struct {
 	Once       []string `json:"once,omitempty"`       // keys of what was run and is not to be again, the oldest first
 	Failed     string   `json:"failed,omitempty"`     // the deployment in which the wish failed: it is not tried again unasked
 	Halted     string   `json:"halted,omitempty"`     // the deployment after which nothing at all is tried unasked
-}
-
 	Short      *Short   `json:"short,omitempty"`      // Failed or Halted is for want of room on the machine: tried again unasked after all
 }
 
@@ -65,6 +63,8 @@ type Short struct {
 	At    time.Time `json:"at"`
 	Tries int       `json:"tries"`      // in a row
 	Free  int64     `json:"free_bytes"` // where the state is, right after; -1: not known
+}
+
 // Release names a release as the bucket has it.
 type Release struct {
 	Version string `json:"version,omitempty"`
