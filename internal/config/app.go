@@ -43,6 +43,9 @@ type App struct {
 
 	ClusterWith []string `yaml:"cluster_with" doc:"With cluster: mesh: other apps whose ready instances these are connected to as well. They must have the same cookie."`
 
+	AllowDeploys []string `yaml:"allow_deploys" scalar:"single" computed:"always" doc:"Hours in which the app may be moved to another version, such as Mon-Fri 09:00-17:00 Europe/Berlin, or several in a list (docs/deployments.md). Outside of them a new current.json waits, and deploy and pin are refused without --force. Going back and restarts are never held."`
+	History      int      `yaml:"history_retention" default:"0" min:"0" max:"10000" doc:"How many deployments of the app are kept. 0: as many as history_retention at the top says."`
+
 	PreCommandsTimeout time.Duration `yaml:"pre_commands_timeout_ms" default:"600000" min:"1" max:"86400000" doc:"How long each of the pre_commands of a current.json may take."`
 	PreCommandsFailure string        `yaml:"pre_commands_on_failure" default:"fail" enum:"fail|ghost" doc:"What a failed one does besides ending its deployment: ghost makes the version a ghost."`
 }

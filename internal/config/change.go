@@ -36,6 +36,7 @@ var classes = map[string]Class{
 	"monitored_app_log_path": ClassDaemonRestart,
 
 	"config.auto_apply": ClassImmediate,
+	"history_retention": ClassImmediate,
 
 	"node.name":                  ClassDaemonRestart,
 	"node.host":                  ClassDaemonRestart,
@@ -131,6 +132,8 @@ var classes = map[string]Class{
 	"applications[].cluster_with":             ClassImmediate,
 
 	"applications[].pre_commands_timeout_ms": ClassImmediate,
+	"applications[].allow_deploys":           ClassImmediate,
+	"applications[].history_retention":       ClassImmediate,
 	"applications[].hooks.before_deploy":     ClassImmediate,
 	"applications[].hooks.after_deploy":      ClassImmediate,
 	"applications[].hooks.before_stop":       ClassImmediate,

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/beamkeeper/beamkeeper/internal/window"
 )
 
 // check notes what is wrong with settings that are right one by one, or that need more than a type.
@@ -235,6 +237,11 @@ func (p *parser) checkApp(a *App, at string) {
 		p.checkProbe(a, at+".readiness.probe")
 	}
 	p.checkHooks(&a.Hooks, at+".hooks")
+	for i, text := range a.AllowDeploys {
+		if _, err := window.Parse(text); err != nil && text != "" { // what is no text was noted
+			p.at(KindValue, fmt.Sprintf("%s.allow_deploys[%d]", at, i), "write it as Mon-Fri 09:00-17:00 Europe/Berlin", "%v", err)
+		}
+	}
 	for i, c := range a.Certificates {
 		if c.ACMEOptions.URL != "" {
 			p.checkURL(fmt.Sprintf("%s.certificates[%d].acme_options.url", at, i), c.ACMEOptions.URL, "http", "https")

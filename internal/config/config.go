@@ -34,6 +34,7 @@ type Config struct {
 
 	// Beamkeeper's own sections.
 
+	History     int         `yaml:"history_retention" default:"200" min:"1" max:"10000" doc:"How many deployments are kept of each app, with every step of them."`
 	Live        Live        `yaml:"config" doc:"Changes of this file while the daemon runs."`
 	Node        Node        `yaml:"node" doc:"The daemon as a node of the Erlang distribution."`
 	Control     Control     `yaml:"control" doc:"The control socket, which the command line talks to."`

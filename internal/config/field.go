@@ -47,6 +47,8 @@ type field struct {
 	doc      string
 
 	required, anyScalar, installer bool
+
+	single bool // of a list: one entry may be written without it
 }
 
 // table is the fields of Config. It is the one description of the file.
@@ -74,6 +76,7 @@ func fieldsOf(t reflect.Type) []field {
 			required:  sf.Tag.Get("required") == "true",
 			anyScalar: sf.Tag.Get("scalar") == "any",
 			installer: sf.Tag.Get("installer") == "true",
+			single:    sf.Tag.Get("scalar") == "single",
 			min:       bound(sf, "min"),
 			max:       bound(sf, "max"),
 		}

@@ -365,7 +365,10 @@ func (p *parser) list(n *yaml.Node, path, form string) ([]*yaml.Node, bool) {
 
 // strings reads a list of strings, each checked as the field says.
 func (p *parser) strings(n *yaml.Node, path string, f *field) ([]string, bool) {
-	items, ok := p.list(n, path, "- TEXT")
+	items, ok := []*yaml.Node{n}, true
+	if r := resolve(n); !f.single || r == nil || r.Kind != yaml.ScalarNode {
+		items, ok = p.list(n, path, "- TEXT")
+	}
 	if !ok {
 		return nil, false
 	}

@@ -165,6 +165,12 @@ func TestLoad_OwnSections(t *testing.T) {
 		t.Errorf("node = %+v, release = %+v", c.Node, c.Release)
 	}
 	shop := c.Applications[0]
+	if len(shop.AllowDeploys) != 2 || shop.History != 50 || c.History != 100 {
+		t.Errorf("deploy windows %q, history %d, %d", shop.AllowDeploys, shop.History, c.History)
+	}
+	if one := mustParse(t, "applications: [{name: a, allow_deploys: Mon 09:00-17:00 UTC}]"); !slices.Equal(one.Applications[0].AllowDeploys, []string{"Mon 09:00-17:00 UTC"}) {
+		t.Errorf("one deploy window: %q", one.Applications[0].AllowDeploys)
+	}
 	if got, want := shop.Readiness, (Readiness{Timeout: 2 * time.Minute, Application: "shop_web", Successes: 3,
 		Probe: &Probe{HTTP: "http://127.0.0.1:${PORT}/health", Interval: 100 * time.Millisecond, Timeout: time.Second}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("readiness with a merged section = %+v, want %+v", got, want)
@@ -248,6 +254,11 @@ var refused = []struct {
 	{"fraction for an integer", "port: 50.5\n", KindType, 1, 7, "port", "must be a whole number, not 50.5", true},
 	{"integer with a leading zero", "port: 05001\n", KindType, 1, 7, "port", "", false},
 	{"duration with a unit", "applications:\n  - name: a\n    stop: {timeout_ms: 15s}\n", KindType, 3, 24, "applications[0].stop.timeout_ms", "write 15000", true},
+	{"window that is none", "applications:\n  - name: a\n    allow_deploys: Mon-Fry 09:00-17:00\n", KindValue, 3, 20, "applications[0].allow_deploys[0]", "write it as Mon-Fri", false},
+	{"window in an unknown zone", "applications:\n  - name: a\n    allow_deploys:\n      - Mon 09:00-17:00 UTC\n      - Tue 09:00-17:00 Berlin\n", KindValue, 5, 9, "applications[0].allow_deploys[1]", "write it as Mon-Fri", false},
+	{"window that is a number", "applications:\n  - name: a\n    allow_deploys: [900]\n", KindType, 3, 21, "applications[0].allow_deploys[0]", "", true},
+	{"windows in a section", "applications:\n  - name: a\n    allow_deploys: {a: b}\n", KindType, 3, 20, "applications[0].allow_deploys", "", true},
+	{"no history", "history_retention: 0\n", KindValue, 1, 20, "history_retention", "", true},
 	{"text for true or false", "applications:\n  - name: a\n    hot_upgrade: {enabled: maybe}\n", KindType, 3, 28, "applications[0].hot_upgrade.enabled", "write true or false", true},
 	{"quoted boolean", "notifications: [{adapter: webhook, url: 'http://h', enabled: 'true'}]\n", KindType, 1, 62, "notifications[0].enabled", "remove the quotes", true},
 	{"number for text", "node:\n  name: 42\n", KindType, 2, 9, "node.name", `put it in quotes: "42"`, true},

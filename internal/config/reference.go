@@ -72,6 +72,9 @@ func (f *field) referenceType() string {
 	case kindSections:
 		return "list of sections"
 	case kindStrings:
+		if f.single {
+			return "text, or list of text"
+		}
 		return "list of text"
 	case kindCommand:
 		return "command"

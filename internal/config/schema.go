@@ -85,6 +85,9 @@ func schemaField(f *field) map[string]any {
 		item := *f
 		item.kind, item.required, item.def, item.doc, item.computed = kindString, true, "", "", ""
 		s = map[string]any{"type": types(null, "array"), "items": schemaField(&item)}
+		if f.single {
+			s["type"] = types(null, "array", "string")
+		}
 	case kindCommand:
 		s = schemaCommand(null)
 	case kindCommands:

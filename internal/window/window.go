@@ -53,7 +53,7 @@ func Parse(text string) (Window, error) {
 	case len(rest) == 1:
 		zone, err := time.LoadLocation(rest[0])
 		if err != nil {
-			return w, fmt.Errorf("%q is no time zone; write it as Europe/Berlin or UTC", rest[0])
+			return w, fmt.Errorf("%q is no time zone", rest[0])
 		}
 		w.zone = zone
 	}
