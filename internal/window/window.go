@@ -39,7 +39,7 @@ func Parse(text string) (Window, error) {
 	words := strings.Fields(text)
 	hours := slices.IndexFunc(words, func(s string) bool { return strings.Contains(s, ":") })
 	if hours < 0 {
-		return w, fmt.Errorf("%q has no hours; write it as Mon-Fri 09:00-17:00 Europe/Berlin", text)
+		return w, fmt.Errorf("%q has no hours", text)
 	}
 	if err := w.parseDays(words[:hours]); err != nil {
 		return w, err
@@ -98,7 +98,7 @@ func weekday(name string) (time.Weekday, bool) {
 func (w *Window) parseHours(word string) error {
 	first, last, ok := strings.Cut(word, "-")
 	if !ok {
-		return fmt.Errorf("%q is no span of hours; write it as 09:00-17:00", word)
+		return fmt.Errorf("%q is no span of hours", word)
 	}
 	var err error
 	if w.begin, err = minutes(first); err != nil {
