@@ -124,6 +124,7 @@ func (m *manager) deploy(r api.DeployRequest) (api.Deployment, error) {
 	}
 	if published && c.Current.Version == rel.Version {
 		rel.Hash, rel.SHA256, rel.PreCommands = c.Current.Hash, c.Current.SHA256, c.Current.PreCommands
+		rel.Signature, rel.PublishedAt = c.Current.Signature, c.Current.PublishedAt
 	}
 	p, err := m.look()
 	if err != nil {

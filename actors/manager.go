@@ -397,6 +397,9 @@ func (m *manager) wish(p picture, rel state.Release, source, token string, also 
 			f(a, say)
 		}
 		a.Wish, a.Source, a.At, a.By = rel, source, time.Now().UTC(), ""
+		if rel.Signature != "" && rel.PublishedAt.After(a.Signed) {
+			a.Signed = rel.PublishedAt
+		}
 		if source == state.SourceOperator {
 			a.By = m.by
 		}
@@ -625,7 +628,9 @@ func (m *manager) startFetch(d *api.Deployment, rel state.Release) error {
 	m.fetch = work{kind: d.ID, cancel: cancel}
 	app := m.spec.Name
 	m.fetch.id = m.sys.job(ctx, m.self, func(ctx context.Context) any {
-		r, err := m.sys.cfg.Releases.Fetch(ctx, app, release.Current{Version: rel.Version, Hash: rel.Hash, SHA256: rel.SHA256})
+		r, err := m.sys.cfg.Releases.Fetch(ctx, app, release.Current{
+			Version: rel.Version, Hash: rel.Hash, SHA256: rel.SHA256, PreCommands: rel.PreCommands, Signature: rel.Signature, PublishedAt: rel.PublishedAt,
+		})
 		if err != nil {
 			return err
 		}

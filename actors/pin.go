@@ -114,7 +114,10 @@ func (m *manager) known(a state.App, version string) (state.Release, error) {
 
 // published is the release that current.json names.
 func published(c change) state.Release {
-	return state.Release{Version: c.Current.Version, Hash: c.Current.Hash, SHA256: c.Current.SHA256, PreCommands: c.Current.PreCommands}
+	return state.Release{
+		Version: c.Current.Version, Hash: c.Current.Hash, SHA256: c.Current.SHA256, PreCommands: c.Current.PreCommands,
+		Signature: c.Current.Signature, PublishedAt: c.Current.PublishedAt,
+	}
 }
 
 // Pin implements api.Versions.

@@ -124,6 +124,9 @@ func (s *System) appProblems(spec AppSpec, rec state.App) []api.Problem {
 		case isBroken(c.Err):
 			p.Remedy = "mend the file, or publish again; it is read again at once"
 			list = append(list, p)
+		case errors.Is(c.Err, release.ErrSignature):
+			p.Remedy = "nothing was changed; publish it again, signed, or look into who wrote it"
+			list = append(list, p)
 		case !errors.Is(c.Err, release.ErrNotFound):
 			list = append(list, p)
 		case rec.Wish.Version == "":
@@ -150,6 +153,9 @@ func (s *System) appProblems(spec AppSpec, rec state.App) []api.Problem {
 }
 
 func isBroken(err error) bool { return errors.Is(err, release.ErrBadCurrent) }
+
+// isRefused tells of a current.json that is not signed as it must be.
+func isRefused(err error) bool { return errors.Is(err, release.ErrSignature) }
 
 // problems is what is wrong with the daemon as a whole.
 func (s *System) problems() []api.Problem {

@@ -246,6 +246,8 @@ func (r *releases) HandleMessage(_ gen.PID, message any) error {
 
 func (r *releases) tell(c change) {
 	switch {
+	case c.Err != nil && isRefused(c.Err):
+		r.sys.emit(api.Event{Type: api.EventReleaseRefused, Level: "error", App: c.App, Message: c.Err.Error()})
 	case c.Err != nil && isBroken(c.Err):
 		r.sys.emit(api.Event{Type: api.EventReleaseBroken, Level: "error", App: c.App, Message: c.Err.Error()})
 	case c.Err != nil:

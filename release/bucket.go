@@ -69,6 +69,7 @@ func CurrentKey(app, account string) string {
 type Source struct {
 	Bucket  Bucket
 	Account string
+	Trust   func() *Trust // the one in force; nil, or one that gives nil: everything is trusted
 }
 
 // Archive is a release that a bucket has.
@@ -80,7 +81,8 @@ type Archive struct {
 
 // Current reads and parses the app's current.json.
 //
-// Errors: *CurrentError if it is not valid, ErrNotFound if there is none.
+// Errors: *CurrentError if it is not valid, *SignatureError if it is not signed as s.Trust demands, ErrNotFound if there
+// is none.
 func (s Source) Current(ctx context.Context, app string) (Current, error) {
 	fail := func(err error) (Current, error) { return Current{}, &Error{Op: "current", Release: app, Err: err} }
 	if err := CheckName(app); err != nil {
@@ -95,7 +97,11 @@ func (s Source) Current(ctx context.Context, app string) (Current, error) {
 	if err != nil {
 		return fail(err)
 	}
-	return ParseCurrent(o.Location, b)
+	cur, err := ParseCurrent(o.Location, b)
+	if err != nil {
+		return cur, err
+	}
+	return s.trusted(app, cur)
 }
 
 // Archives lists the versions of app that the bucket has, the highest first. Other files beside them are passed over.

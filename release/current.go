@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -18,7 +19,9 @@ type Current struct {
 	Hash        string   // any text, such as a git commit; shown and kept, never checked
 	PreCommands []string // for the release's own script, run before it starts
 	SHA256      string   // of the archive, 64 lower-case hexadecimal digits; empty: not given
-	Signature   string   // kept as it is; nothing checks it yet
+	Signature   string   // of all this, as minisign writes it, see Statement; empty: none
+
+	PublishedAt time.Time // in whole seconds; zero: not given
 
 	File  string // where it was read from; not part of the file
 	Token string // changes with the content: the sha256 of what was read; not part of the file
@@ -29,12 +32,14 @@ const (
 	maxCurrent     = 64 << 10
 	maxPreCommands = 64
 	maxText        = 4096
+
+	publishedLayout = "2006-01-02T15:04:05Z"
 )
 
-var currentKeys = []string{"version", "hash", "pre_commands", "sha256", "signature"}
+var currentKeys = []string{"version", "hash", "pre_commands", "sha256", "published_at", "signature"}
 
-// ParseCurrent reads a current.json strictly: one object with the keys version (required), hash, pre_commands, sha256
-// and signature, each at most once and of its type; null stands for an absent key.
+// ParseCurrent reads a current.json strictly: one object with the keys version (required), hash, pre_commands,
+// sha256, published_at and signature, each at most once and of its type; null stands for an absent key.
 // The error is a *CurrentError; file is what it names. File and Token are set in either case.
 func ParseCurrent(file string, b []byte) (Current, error) {
 	sum := sha256.Sum256(b)
@@ -117,7 +122,7 @@ func (p *currentParser) setKey(key string, value json.RawMessage, at int) error 
 	switch key {
 	case "version":
 		return p.setVersion(value, at)
-	case "hash", "sha256", "signature":
+	case "hash", "sha256", "published_at", "signature":
 		if null {
 			return nil
 		}
@@ -159,6 +164,12 @@ func (p *currentParser) setText(key, s string, at int) error {
 		p.cur.Hash = s
 	case "signature":
 		p.cur.Signature = s
+	case "published_at":
+		published, err := time.Parse(publishedLayout, s)
+		if err != nil {
+			return p.errorf(at, "\"published_at\" must be a time such as 2026-01-02T03:04:05Z, not %s", quoteCut(s))
+		}
+		p.cur.PublishedAt = published
 	case "sha256":
 		if err := checkSum(s); err != nil {
 			return p.errorf(at, "\"sha256\" %v", err)
@@ -303,13 +314,21 @@ func (c Current) Encode() []byte {
 		Hash        string   `json:"hash,omitempty"`
 		PreCommands []string `json:"pre_commands,omitempty"`
 		SHA256      string   `json:"sha256,omitempty"`
+		PublishedAt string   `json:"published_at,omitempty"`
 		Signature   string   `json:"signature,omitempty"`
-	}{c.Version, c.Hash, c.PreCommands, c.SHA256, c.Signature})
+	}{c.Version, c.Hash, c.PreCommands, c.SHA256, c.publishedText(), c.Signature})
 	return b.Bytes()
+}
+
+func (c Current) publishedText() string {
+	if c.PublishedAt.IsZero() {
+		return ""
+	}
+	return c.PublishedAt.UTC().Format(publishedLayout)
 }
 
 // Equal says whether two files ask for the same: what is not part of the file is left out.
 func (c Current) Equal(d Current) bool {
 	return c.Version == d.Version && c.Hash == d.Hash && c.SHA256 == d.SHA256 && c.Signature == d.Signature &&
-		slices.Equal(c.PreCommands, d.PreCommands)
+		c.PublishedAt.Equal(d.PublishedAt) && slices.Equal(c.PreCommands, d.PreCommands)
 }

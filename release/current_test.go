@@ -68,7 +68,7 @@ func TestParseCurrent_NamesLineAndReason(t *testing.T) {
 		{"version too long", `{"version":"` + strings.Repeat("1", 129) + `"}`, 1, "longer than 128"},
 		{"slip in a key", "{\"version\":\"1\",\n \"precommands\":[]}", 2, `unknown key "precommands"; did you mean "pre_commands"?`},
 		{"key in capitals", `{"Version":"1"}`, 1, `did you mean "version"?`},
-		{"strange key", `{"version":"1","colour":"red"}`, 1, "the keys are version, hash, pre_commands, sha256, signature"},
+		{"strange key", `{"version":"1","colour":"red"}`, 1, "the keys are version, hash, pre_commands, sha256, published_at, signature"},
 		{"twice", "{\"version\":\"1\",\n\"version\":\"2\"}", 2, `"version" for the second time`},
 		{"pre_commands a string", `{"version":"1","pre_commands":"x"}`, 1, "must be a list of strings, not a string"},
 		{"pre_commands of numbers", `{"version":"1","pre_commands":["a",5]}`, 1, "number 2 is a number"},

@@ -27,6 +27,8 @@ var (
 	ErrLimit = errors.New("over the limit")
 	// ErrChecksum: the archive's sha256 is not the one that current.json names.
 	ErrChecksum = errors.New("wrong sha256")
+	// ErrSignature: current.json is not signed, or not as it should be.
+	ErrSignature = errors.New("signature refused")
 	// ErrBadRel: the archive is whole but holds no release that can be started.
 	ErrBadRel = errors.New("not a release")
 	// ErrNoSpace: the disk (or quota, or file size limit) has no room.
@@ -39,7 +41,7 @@ var (
 
 // Error says which operation failed for which release.
 type Error struct {
-	Op      string // open, current, fetch, verify, unpack, prepare, switch, remove, prune, inspect, publish, list
+	Op      string // open, current, fetch, verify, unpack, prepare, switch, upgrade, remove, prune, inspect, publish, describe, list
 	Release string // the app's name
 	Version string // empty when it has no part in it
 	Err     error

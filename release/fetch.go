@@ -25,6 +25,9 @@ type FetchStep struct {
 // download. With the bucket out of reach, a release already unpacked is returned as long as cur.SHA256 does not
 // demand another one. cur may have only a Version.
 //
+// Where the store's Source has a Trust, a Signature is checked again. A SHA256 without one is the caller's word: it comes
+// from a current.json that was trusted. Of a Version alone, the description beside current.json says what was signed.
+//
 // Errors: *Error with Op fetch, verify or unpack; nothing is left behind.
 func (s *Store) Fetch(ctx context.Context, app string, cur Current) (Release, error) {
 	fail := func(err error) (Release, error) {
@@ -72,6 +75,9 @@ type fetch struct {
 }
 
 func (f *fetch) run(ctx context.Context) (Release, error) {
+	if err := f.vouch(ctx); err != nil {
+		return Release{}, &Error{Op: "verify", Release: f.app, Version: f.want.Version, Err: err}
+	}
 	rel, object, err := f.look(ctx)
 	if err != nil || object == nil {
 		return rel, err

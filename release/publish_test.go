@@ -41,15 +41,62 @@ func TestPublish(t *testing.T) {
 		t.Errorf("Publish again = %+v, %v, want Unchanged", p, err)
 	}
 	o.File = writeArchive(t, archiveOf(t, mixRelease("shop", "1.2.0", member{name: "x", body: "y"})...))
-	if p, err = Publish(ctx, o); err != nil || p.Unchanged || !p.Replaced {
+	if _, err = Publish(ctx, o); !errors.Is(err, ErrExists) || readFile(t, p.Archive) == readFile(t, o.File) {
+		t.Errorf("Publish of other content: %v, want ErrExists and nothing written", err)
+	}
+	o.Replace = true
+	if p, err = Publish(ctx, o); err != nil || p.Unchanged || !p.Replaced || readFile(t, p.Archive) != readFile(t, o.File) {
 		t.Errorf("Publish of other content = %+v, %v, want Replaced", p, err)
 	}
+	o.Replace = false
 	o.Version = "1.2.0-hotfix"
 	if p, err = Publish(ctx, o); err != nil || p.Current.Version != o.Version || p.Package.Version != "1.2.0" {
 		t.Errorf("Publish as another version = %+v, %v", p, err)
 	}
+	for _, version := range []string{"1.2.0", "1.2.0-hotfix"} { // what was published stays known
+		if d, err := (Source{Bucket: sh.bucket, Account: "prod"}).Description(ctx, "shop", version); err != nil || d.Version != version || d.SHA256 == "" {
+			t.Errorf("Description of %s = %+v, %v", version, d, err)
+		}
+	}
 	if left := leftovers(t, sh.dir); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+func TestPublish_DryRunWritesNothing(t *testing.T) {
+	t.Parallel()
+	sh := newShelf(t)
+	key := newKey(t)
+	o := PublishOptions{Bucket: sh.bucket, App: "shop", File: writeArchive(t, archiveOf(t, mixRelease("shop", "1.2.0")...)), Sign: &key, DryRun: true}
+	p, err := Publish(t.Context(), o)
+	if err != nil || p.Current.Version != "1.2.0" || p.Current.Signature == "" || p.Unchanged {
+		t.Errorf("Publish = %+v, %v", p, err)
+	}
+	if _, err := os.Stat(sh.bucket.dir); err == nil {
+		t.Errorf("written: %q", filesBelow(t, sh.bucket.dir))
+	}
+}
+
+// forgetfulBucket has other bytes afterwards than those that were written.
+type forgetfulBucket struct{ *LocalBucket }
+
+func (b forgetfulBucket) PutObject(ctx context.Context, key string, r io.Reader, o PutOptions) (ObjectInfo, error) {
+	info, err := b.LocalBucket.PutObject(ctx, key, r, o)
+	if strings.HasPrefix(key, "dist/") && err == nil {
+		err = os.WriteFile(b.Location(key), bytes.Repeat([]byte("x"), int(o.Size)), 0o600)
+	}
+	return info, err
+}
+
+func TestPublish_LooksAtWhatWasWritten(t *testing.T) {
+	t.Parallel()
+	sh := newShelf(t)
+	_, err := Publish(t.Context(), PublishOptions{Bucket: forgetfulBucket{sh.bucket}, App: "shop", File: writeArchive(t, archiveOf(t, mixRelease("shop", "1.2.0")...))})
+	if !errors.Is(err, ErrChecksum) {
+		t.Errorf("Publish: %v, want ErrChecksum", err)
+	}
+	if _, err := os.Stat(filepath.Join(sh.bucket.dir, "versions")); err == nil {
+		t.Error("current.json names it all the same")
 	}
 }
 
@@ -98,16 +145,16 @@ type failingBucket struct {
 	key string
 }
 
-func (b failingBucket) Put(ctx context.Context, key string, r io.Reader, size int64) error {
+func (b failingBucket) PutObject(ctx context.Context, key string, r io.Reader, o PutOptions) (ObjectInfo, error) {
 	if strings.Contains(key, b.key) {
-		return ErrNoSpace
+		return ObjectInfo{}, ErrNoSpace
 	}
-	return b.LocalBucket.Put(ctx, key, r, size)
+	return b.LocalBucket.PutObject(ctx, key, r, o)
 }
 
 func TestPublish_FailureKeepsCurrent(t *testing.T) {
 	t.Parallel()
-	for _, key := range []string{"dist/", "current.json"} {
+	for _, key := range []string{"dist/", "shop-1.2.0.json", "current.json"} {
 		sh := newShelf(t)
 		writeCurrent(t, sh, `{"version":"1.0.0"}`)
 		_, err := Publish(context.Background(), PublishOptions{
@@ -129,13 +176,13 @@ type changingBucket struct {
 	file string
 }
 
-func (b changingBucket) Put(ctx context.Context, key string, r io.Reader, size int64) error {
+func (b changingBucket) PutObject(ctx context.Context, key string, r io.Reader, o PutOptions) (ObjectInfo, error) {
 	if strings.HasPrefix(key, "dist/") {
-		if err := os.WriteFile(b.file, bytes.Repeat([]byte("x"), int(size)), 0o600); err != nil {
-			return err
+		if err := os.WriteFile(b.file, bytes.Repeat([]byte("x"), int(o.Size)), 0o600); err != nil {
+			return ObjectInfo{}, err
 		}
 	}
-	return b.LocalBucket.Put(ctx, key, r, size)
+	return b.LocalBucket.PutObject(ctx, key, r, o)
 }
 
 func TestPublish_FileThatChanges(t *testing.T) {

@@ -39,6 +39,7 @@ func (d *daemon) take(cfg *config.Config) error {
 	if err == nil {
 		err = d.erl.SetGrants(grants)
 	}
+	err = errors.Join(err, d.trust.set(cfg))
 	d.flags.set(cfg)
 	for _, p := range d.node.Peers() {
 		if !allowed(cfg, d.node.Name(), p.Name) && !d.tree.Knows(p.Name) {

@@ -45,6 +45,7 @@ type daemon struct {
 	tree  *actors.System
 	store *release.Store
 	state *state.Store
+	trust trust
 	web   *web.Server
 
 	backups      backups
@@ -84,7 +85,11 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 		return nil, startError(err)
 	}
 	d.live = newLive(cfg, cookies, log.With("part", "config"))
-	source := release.Source{Bucket: release.NewLocalBucket(cfg.ReleaseBucket), Account: cfg.AccountName}
+	d.trust.state = d.state
+	if err := d.trust.set(cfg); err != nil {
+		log.Error("keys that releases are signed with cannot be read", "err", err)
+	}
+	source := release.Source{Bucket: release.NewLocalBucket(cfg.ReleaseBucket), Account: cfg.AccountName, Trust: d.trust.get}
 	d.store, err = release.OpenStore(release.StoreConfig{Dir: cfg.VarPath, Source: source, Limits: limits(cfg), Step: faults.step, Log: log.With("part", "release")})
 	if err != nil {
 		return nil, startError(err)
@@ -140,7 +145,7 @@ var faults struct {
 
 // problems are those of the daemon as a whole.
 func (d *daemon) problems() []api.Problem {
-	return slices.Concat(d.tls.problems(), d.registration.problems(), d.service.problems(), d.backups.problems(), descriptorProblems(), d.live.problems())
+	return slices.Concat(d.tls.problems(), d.registration.problems(), d.service.problems(), d.backups.problems(), descriptorProblems(), d.live.problems(), d.trust.problems())
 }
 
 // startError tells people about errors that they can mend.

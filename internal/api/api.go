@@ -191,6 +191,7 @@ const (
 	EventReleasePublished = "release_published"
 	EventReleaseBroken    = "release_broken" // a broken current.json or archive
 	EventReleaseMended    = "release_mended"
+	EventReleaseRefused   = "release_refused" // a current.json that is not signed as it must be
 	EventNodeUp           = "node_up"
 	EventNodeDown         = "node_down"
 	EventSiblingLost      = "sibling_unreachable" // two instances of a mesh cannot be connected; Data["sibling"], ["attempts"]

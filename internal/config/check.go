@@ -172,12 +172,17 @@ func (p *parser) checkWeb(w *Web) {
 	}
 }
 
+// publicKey is a public key of minisign in one line.
+var publicKey = regexp.MustCompile(`^RW[A-Za-z0-9+/]{54}$`)
+
 func (p *parser) checkRelease(r *Release) {
-	if r.Verify == "required" {
-		p.at(KindNotYet, "release.verify", "use if_present: a sha256 in current.json is checked", "checking signatures comes with a later version")
+	if r.Verify == "required" && len(r.PublicKeys) == 0 {
+		p.at(KindMissing, "release.verify", "add public_keys (beamkeeper keygen makes a pair), or use if_present", "required, but there is no key that a release could be signed with")
 	}
-	if len(r.PublicKeys) > 0 {
-		p.at(KindNotYet, "release.public_keys", "", "checking signatures comes with a later version")
+	for i, k := range r.PublicKeys {
+		if k != "" && !publicKey.MatchString(k) && !strings.ContainsAny(k, "/.") {
+			p.at(KindValue, fmt.Sprintf("release.public_keys[%d]", i), "", "%q is neither a key of minisign (RW and 54 characters more) nor the path of a file", k)
+		}
 	}
 }
 

@@ -145,8 +145,9 @@ type WebTLS struct {
 
 // Release says how releases are checked, unpacked and kept.
 type Release struct {
-	Verify           string   `yaml:"verify" default:"if_present" enum:"if_present|required" doc:"if_present: the sha256 in current.json must match when there is one. required: a release without sha256 and signature is refused; this version, which cannot check signatures, does not accept it."`
-	PublicKeys       []string `yaml:"public_keys" doc:"Keys that releases must be signed with. Refused by this version, which cannot check signatures."`
+	Verify           string   `yaml:"verify" default:"if_present" enum:"if_present|required|off" doc:"What of a signature in current.json (docs/publish.md). required: a release that none of public_keys has signed is refused. if_present: a signature must be right when there is one, and there are public_keys. off: signatures are not looked at. A sha256 must match always when there is one. What is refused stops nothing."`
+	PublicKeys       []string `yaml:"public_keys" doc:"Keys of minisign that releases are signed with, each as text (RW…) or as the path of a file. Any of them will do, so that keys can be changed one after the other."`
+	RefuseDowngrade  bool     `yaml:"refuse_downgrade" default:"true" doc:"Once a signed current.json of an app was acted on, one that was signed earlier, or not at all, is refused: somebody has put it back. beamkeeper rollback goes back all the same."`
 	KeepReleases     int      `yaml:"keep_releases" default:"3" min:"0" max:"1000" doc:"How many old releases of an app stay on disk, besides those in use."`
 	MaxUnpackedBytes Size     `yaml:"max_unpacked_bytes" default:"4GiB" min:"1048576" doc:"A release that unpacks to more is refused."`
 	MaxEntries       int      `yaml:"max_entries" default:"200000" min:"1" max:"10000000" doc:"A release with more files and folders is refused."`

@@ -63,7 +63,7 @@ func TestParse_EmptyFileHasEveryDefault(t *testing.T) {
 		if !reflect.DeepEqual(c.Node, want) {
 			t.Errorf("%q: node = %+v, want %+v", text, c.Node, want)
 		}
-		if want := (Release{Verify: "if_present", KeepReleases: 3, MaxUnpackedBytes: 4 << 30, MaxEntries: 200_000}); !reflect.DeepEqual(c.Release, want) {
+		if want := (Release{Verify: "if_present", RefuseDowngrade: true, KeepReleases: 3, MaxUnpackedBytes: 4 << 30, MaxEntries: 200_000}); !reflect.DeepEqual(c.Release, want) {
 			t.Errorf("%q: release = %+v, want %+v", text, c.Release, want)
 		}
 	}

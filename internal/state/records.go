@@ -38,6 +38,8 @@ type App struct {
 
 	// Current is the digest of the current.json last acted on. While it is the bucket's, an operator's wish stands.
 	Current string `json:"current,omitempty"`
+	// Signed is when the newest signed current.json acted on was published. An older one may be refused.
+	Signed time.Time `json:"signed,omitzero"`
 
 	Stopped    bool   `json:"stopped,omitempty"`     // the operator stopped the app
 	Replicas   *int   `json:"replicas,omitempty"`    // the operator's; nil: the configuration's
@@ -72,6 +74,9 @@ type Release struct {
 	SHA256  string `json:"sha256,omitempty"` // of the archive; empty: any
 
 	PreCommands []string `json:"pre_commands,omitempty"` // to be run before it is started for the first time
+
+	Signature   string    `json:"signature,omitempty"`   // of the current.json that named it
+	PublishedAt time.Time `json:"published_at,omitzero"` // likewise
 }
 
 // Instance is one instance that exists, running or not.
