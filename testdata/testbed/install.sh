@@ -96,6 +96,14 @@ if [ "$tier" = test ]; then
   unpack 23 bullseye
   unpack 27 trixie window
   unpack 29 forky
+  # the servers of S3 and of Google Cloud Storage; their modules are no part of the program's
+  built=$cache/emulators/.built-from
+  if ! cmp -s "$here/emulators/go.sum" "$built"; then
+    echo "Building versitygw and fake-gcs-server into $cache/emulators (once)"
+    mkdir -p "$cache/emulators"
+    (cd "$here/emulators" && go build -o "$cache/emulators/" github.com/versity/versitygw/cmd/versitygw github.com/fsouza/fake-gcs-server)
+    cp "$here/emulators/go.sum" "$built"
+  fi
   # systemd 257, for the tests that boot it; they need root
   if [ "$(id -u)" = 0 ] && [ ! -e "$cache/systemd-trixie/.complete" ]; then
     echo "Making a Debian trixie with systemd in $cache/systemd-trixie (once)"
