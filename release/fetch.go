@@ -2,12 +2,9 @@ package release
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,6 +15,7 @@ type FetchStep struct {
 	Name      string
 	StartedAt time.Time
 	EndedAt   time.Time
+	Detail    string // of fetch: how much came, from where; else empty
 }
 
 // Fetch returns the release that cur names, unpacked. An archive that is not there yet, or is not the one in the
@@ -72,6 +70,9 @@ type fetch struct {
 	info  ObjectInfo // of the archive in the bucket
 	part  string     // the archive, being downloaded
 	sum   string     // its sha256
+
+	sums    *sums // of the archive
+	resumed int   // how often the download went on after a cut
 }
 
 func (f *fetch) run(ctx context.Context) (Release, error) {
@@ -107,11 +108,23 @@ func (f *fetch) do(step string, run func() error) error {
 	st := FetchStep{Name: step, StartedAt: time.Now()}
 	err := run()
 	st.EndedAt = time.Now()
+	if step == "fetch" {
+		st.Detail = f.fetched(st.EndedAt.Sub(st.StartedAt))
+	}
 	f.steps = append(f.steps, st)
 	if err != nil {
 		return &Error{Op: step, Release: f.app, Version: f.want.Version, Err: diskError(err)}
 	}
 	return nil
+}
+
+// fetched says what the download did.
+func (f *fetch) fetched(took time.Duration) string {
+	text := fmt.Sprintf("%.1f MiB in %v from %s", float64(f.info.Size)/(1<<20), took.Round(time.Millisecond), f.info.Location)
+	if f.resumed > 0 {
+		text += fmt.Sprintf(", gone on after a cut %d times", f.resumed)
+	}
+	return text
 }
 
 // look returns the release if it is here already, and else the open archive.
@@ -132,8 +145,10 @@ func (f *fetch) look(ctx context.Context) (Release, *Object, error) {
 			last = &all[i]
 		}
 	}
-	o, err := f.store.source.Bucket.Open(ctx, ArchiveKey(f.app, f.want.Version), 0)
+	o, err := f.open(ctx, last)
 	switch {
+	case errors.Is(err, ErrUnchanged):
+		return *last, nil, nil
 	case err != nil && f.want.SHA256 == "" && last != nil && ctx.Err() == nil:
 		f.store.log.Warn("archive out of reach, using the release as it was fetched before",
 			"app", f.app, "version", f.want.Version, "err", err)
@@ -150,35 +165,59 @@ func (f *fetch) look(ctx context.Context) (Release, *Object, error) {
 	return Release{}, o, nil
 }
 
+// open opens the archive, unless the bucket can tell that it is the one that last was made from.
+func (f *fetch) open(ctx context.Context, last *Release) (*Object, error) {
+	key, bucket := ArchiveKey(f.app, f.want.Version), f.store.source.Bucket
+	remote, ok := bucket.(Remote)
+	return openCancellable(ctx, func(ctx context.Context) (*Object, error) {
+		if ok && last != nil && f.want.SHA256 == "" {
+			return remote.OpenChanged(ctx, key, last.Token)
+		}
+		return bucket.Open(ctx, key, 0)
+	})
+}
+
 // download copies the archive to a part file and takes its sha256.
 func (f *fetch) download(ctx context.Context, o *Object) error {
-	defer o.Body.Close()
 	dir := filepath.Join(f.store.dir, cacheDir, f.app)
-	if err := mkdirAllSynced(dir, 0o700); err != nil {
+	if err := f.prepareDownload(dir, o.Size); err != nil {
+		o.Body.Close()
 		return err
 	}
-	if err := f.store.room(o.Size); err != nil {
-		return err
-	}
-	f.store.at("download")
 	part, err := os.CreateTemp(dir, tempPrefix+f.want.Version+".*")
 	if err != nil {
+		o.Body.Close()
 		return err
 	}
 	f.part = part.Name()
-	hash := sha256.New()
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.MultiWriter(part, hash)}, contextReader{ctx, o.Body}, make([]byte, 256<<10))
+	d := download{
+		source: f.store.source, key: o.Key, limiter: f.store.limiter, stall: stallTimeout, wait: f.store.resumeWait, part: part,
+	}
+	err = d.run(ctx, o)
 	if closeErr := part.Close(); err == nil {
 		err = closeErr
 	}
-	if err == nil && o.Size >= 0 && n != o.Size {
-		err = fmt.Errorf("%s: %w: %d bytes of %d came", o.Location, ErrTruncated, n, o.Size)
-	}
-	f.info.Size, f.sum = n, hex.EncodeToString(hash.Sum(nil))
+	f.info, f.sums, f.sum = d.object, d.sums, d.sums.hexSHA256()
+	f.info.Size, f.resumed = d.told.Done, d.told.Resumed
 	return err
 }
 
+func (f *fetch) prepareDownload(dir string, size int64) error {
+	if err := mkdirAllSynced(dir, 0o700); err != nil {
+		return err
+	}
+	if err := f.store.room(size); err != nil {
+		return err
+	}
+	f.store.at("download")
+	return nil
+}
+
+// verify compares the archive with the bucket's own checksums and with what current.json says.
 func (f *fetch) verify() error {
+	if err := f.sums.check(); err != nil {
+		return f.perhapsChanging(fmt.Errorf("%s: %w", f.info.Location, err))
+	}
 	if f.want.SHA256 != "" && f.sum != f.want.SHA256 {
 		return f.perhapsChanging(fmt.Errorf("%s: %w: it is %s, current.json says %s", f.info.Location, ErrChecksum, f.sum,
 			f.want.SHA256))

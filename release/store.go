@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 )
 
 // StoreConfig says where a Store is and where its releases come from.
@@ -23,6 +24,9 @@ type StoreConfig struct {
 	Limits  Limits
 	Reserve int64        // bytes of disk that fetching and unpacking leave free; 0: 64 MiB, negative: none
 	Log     *slog.Logger // nil: discard
+
+	MaxDownloadRate int64         // bytes a second, of all downloads together; 0: as fast as it goes
+	ResumeWait      time.Duration // before a download that was cut off twice goes on, doubled each time; 0: 500 ms
 
 	Step func(string) // told of each step that writes, before it; nil: nobody. For tests
 
@@ -41,6 +45,9 @@ type Store struct {
 	log     *slog.Logger
 	lock    *os.File
 	reflink bool // the file system can share blocks between files
+
+	limiter    *rate.Limiter // of downloads; nil: none
+	resumeWait time.Duration
 
 	step         func(string)
 	exchangeDirs func(newDir, cur string) error
@@ -102,6 +109,12 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 	}
 	if s.reserve == 0 {
 		s.reserve = defaultReserve
+	}
+	if s.resumeWait = cfg.ResumeWait; s.resumeWait <= 0 {
+		s.resumeWait = resumeWait
+	}
+	if cfg.MaxDownloadRate > 0 {
+		s.limiter = rate.NewLimiter(rate.Limit(cfg.MaxDownloadRate), copyBuffer)
 	}
 	if s.exchangeDirs == nil {
 		s.exchangeDirs = renameExchange

@@ -278,12 +278,10 @@ func startProxy(t testing.TB, rt http.RoundTripper, to *url.URL) *Proxy {
 
 func (p *Proxy) begin(t testing.TB, rt http.RoundTripper, to *url.URL) {
 	p.forward = &httputil.ReverseProxy{
-		Director: func(r *http.Request) { // the Host header stays: it is signed
-			r.URL.Scheme, r.URL.Host = to.Scheme, to.Host
-			if _, ok := r.Header["User-Agent"]; !ok {
-				r.Header.Set("User-Agent", "")
-			}
-			r.Header["X-Forwarded-For"] = nil
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host
+			r.Out.URL.RawQuery = r.In.URL.RawQuery
+			r.Out.Host = r.In.Host // it is signed
 		},
 		Transport:     rt,
 		FlushInterval: -1,

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"strings"
@@ -65,9 +66,7 @@ func (c *client) get(ctx context.Context) (*storage.Client, error) {
 	if c.open() {
 		options = append(options, option.WithoutAuthentication())
 	} else {
-		creds, err := credentials.DetectDefault(&credentials.DetectOptions{
-			Scopes: []string{scope}, CredentialsFile: c.cfg.CredentialsFile,
-		})
+		creds, err := c.findCredentials()
 		if err != nil {
 			return nil, &credentialsError{err}
 		}
@@ -80,9 +79,28 @@ func (c *client) get(ctx context.Context) (*storage.Client, error) {
 		return nil, err
 	}
 	api.SetRetry(storage.WithMaxAttempts(maxAttempts), storage.WithBackoff(gax.Backoff{Initial: 200 * time.Millisecond, Max: 5 * time.Second}),
-		storage.WithErrorFunc(func(err error) bool { return storage.ShouldRetry(err) }))
+		storage.WithErrorFunc(storage.ShouldRetry))
 	c.api = api
 	return api, nil
+}
+
+func (c *client) findCredentials() (*auth.Credentials, error) {
+	o := &credentials.DetectOptions{Scopes: []string{scope}}
+	if c.cfg.CredentialsFile == "" {
+		return credentials.DetectDefault(o)
+	}
+	content, err := os.ReadFile(c.cfg.CredentialsFile)
+	if err != nil {
+		return nil, err
+	}
+	var file struct {
+		Type credentials.CredType `json:"type"`
+	}
+	if err := json.Unmarshal(content, &file); err != nil || file.Type == "" {
+		return nil, fmt.Errorf("%s: not a file of Google's credentials: it has no \"type\"", c.cfg.CredentialsFile)
+	}
+	// The operator named the file; whatever kind it is, it is meant.
+	return credentials.NewCredentialsFromJSON(file.Type, content, o)
 }
 
 // open says whether requests go without credentials.
