@@ -97,7 +97,12 @@ func (s Source) Current(ctx context.Context, app string) (Current, error) {
 	if err != nil {
 		return fail(err)
 	}
-	cur, err := ParseCurrent(o.Location, b)
+	return s.judge(app, o.Location, b)
+}
+
+// judge parses what a current.json holds, and refuses what is not to be trusted.
+func (s Source) judge(app, file string, content []byte) (Current, error) {
+	cur, err := ParseCurrent(file, content)
 	if err != nil {
 		return cur, err
 	}
@@ -129,6 +134,12 @@ func (s Source) Archives(ctx context.Context, app string) ([]Archive, error) {
 
 // stat asks for an object's info alone.
 func (s Source) stat(ctx context.Context, key string) (ObjectInfo, error) {
+	if d, ok := s.Bucket.(interface {
+		Remote
+		Depot
+	}); ok {
+		return d.Stat(ctx, key) // Open would begin to send it
+	}
 	o, err := s.Bucket.Open(ctx, key, 0)
 	if err != nil {
 		return ObjectInfo{}, err

@@ -214,6 +214,10 @@ type appWatch struct {
 	archiveKey string // of the archive that current.json names
 
 	// of run
+	kept     keptCurrent // what came last, where the bucket is far away
+	failures int         // looks in a row that failed, there
+	looked   bool        // the first look is over
+
 	told      string // state that was told last: a content or an error
 	last      Change // told last
 	doubt     string // error that was seen, but not long enough
@@ -246,6 +250,7 @@ func (a *appWatch) run(ctx context.Context) {
 		case <-a.gone:
 			return
 		case <-a.wake:
+			a.failures = 0 // somebody knows better
 			if !sleep(ctx, settle) {
 				return
 			}
@@ -255,7 +260,7 @@ func (a *appWatch) run(ctx context.Context) {
 			}
 		case <-timer.C:
 		}
-		timer.Reset(a.look(ctx))
+		timer.Reset(a.pace(a.look(ctx)))
 	}
 }
 
@@ -273,11 +278,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // look tells of what changed, and returns when to look again.
 func (a *appWatch) look(ctx context.Context) time.Duration {
-	cur, err := a.watcher.source.Current(ctx, a.app)
+	cur, err := a.watcher.source.currentOrKept(ctx, a.app, &a.kept)
 	if ctx.Err() != nil {
 		return 0
 	}
 	again := a.pollInterval()
+	a.count(err)
 	if err != nil {
 		return min(again, a.lookAtError(ctx, err))
 	}
@@ -313,7 +319,8 @@ func (a *appWatch) lookAtError(ctx context.Context, err error) time.Duration {
 	if a.doubt != state {
 		a.doubt, a.doubtedAt = state, now
 	}
-	if left := a.doubtedAt.Add(confirm).Sub(now); left > 0 {
+	// An object far away is never half written, and its bucket was asked more than once already.
+	if left := a.doubtedAt.Add(confirm).Sub(now); left > 0 && !a.watcher.remote() {
 		return left
 	}
 	a.doubt = ""
@@ -336,7 +343,13 @@ func (a *appWatch) follow(ctx context.Context, cur Current) {
 }
 
 // lookAtArchive tells of an archive that changed and stays so, and returns how much longer it must.
+//
+// Of a bucket far away it is asked for only as long as it is missing: an archive that takes the place of another there
+// comes with another current.json, which names its sha256.
 func (a *appWatch) lookAtArchive(ctx context.Context, cur Current) time.Duration {
+	if a.watcher.remote() && a.archive.told != "" {
+		return whenever
+	}
 	token, err := a.archiveToken(ctx, cur)
 	if err != nil {
 		return whenever // the bucket's trouble is no change of the archive
@@ -348,7 +361,7 @@ func (a *appWatch) lookAtArchive(ctx context.Context, cur Current) time.Duration
 	if token == a.archive.told {
 		return whenever
 	}
-	if left := a.archive.seenAt.Add(archiveSettle).Sub(now); left > 0 {
+	if left := a.archive.seenAt.Add(archiveSettle).Sub(now); left > 0 && !a.watcher.remote() {
 		return left
 	}
 	a.archive.told = token
