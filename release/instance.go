@@ -104,6 +104,9 @@ func (s *Store) InstanceDir(app, instance string) string {
 // writes are reflinked or hard-linked, the others copied. With an owner, folders and copies belong to it
 // (the daemon must be root); hard-linked files stay the daemon's and readable.
 //
+// The file RELEASES and NAME-VERSION.rel, which release_handler needs for an upgrade and mix does not make, are written for the
+// folder's place as current; RELEASES and start_erl.data can be written by the owner even if the rest is read-only.
+//
 // A hard-linked file is shared by all instances: it must never be written in place. It has no write permission.
 //
 // Errors: ErrNotFound when rel was pruned.
@@ -148,6 +151,10 @@ func (s *Store) prepare(ctx context.Context, app, instance string, rel Release, 
 	if err := c.copy(); err != nil {
 		return err
 	}
+	s.at("describe")
+	if err := describeRelease(work, filepath.Join(dir, currentDir), known.Package, owner); err != nil {
+		return err
+	}
 	s.at("mark")
 	if err := writeMark(work, mark{Release: known, Nonce: rand.Text()}); err != nil {
 		return err
@@ -189,11 +196,20 @@ func (s *Store) makeFolder(dir string, owner *Owner) (made bool, err error) {
 }
 
 func writeMark(dir string, m mark) error {
+	f, err := os.OpenFile(filepath.Join(dir, markFile), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(encodeMark(f, m), f.Close())
+}
+
+func encodeMark(w io.Writer, m mark) error {
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, markFile), append(b, '\n'), 0o644)
+	_, err = w.Write(append(b, '\n'))
+	return err
 }
 
 // readMark reads the mark of a folder. The folder may belong to an app that put anything there.

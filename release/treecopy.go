@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 type treeCopier struct {
 	ctx      context.Context
 	from, to string
+	prefix   string // of from in the release
 	owner    *Owner
 	reflink  bool
 }
@@ -42,7 +44,7 @@ func (c *treeCopier) copy() error {
 		case d.Type() == fs.ModeSymlink:
 			return c.symlink(name, to)
 		}
-		return c.file(name, to, filepath.ToSlash(rel), d)
+		return c.file(name, to, path.Join(c.prefix, filepath.ToSlash(rel)), d)
 	})
 }
 

@@ -19,17 +19,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// AppName returns the release name, and so the app name, of the sample in a language (elixir, erlang or gleam).
+// The samples that are upgraded while they run; their READMEs in testdata/samples tell what their versions do.
+const (
+	HotErlang = "hot_erlang" // relx; a counter and two dependencies, appups in ebin and priv/appup
+	HotElixir = "hot_elixir" // mix; an umbrella of two applications with Jellyfish's files, runtime.exs
+)
+
+// AppName returns the release name, and so the app name, of the sample in a language (elixir, erlang or gleam), or of
+// HotErlang or HotElixir.
 func AppName(language string) string {
-	if language == "erlang" {
+	switch language {
+	case "erlang":
 		return "sample"
+	case HotErlang, HotElixir:
+		return language
 	}
 	return "sample_" + language
 }
 
 // Build returns the path of the tarball of a sample release, built with the OTP, Elixir and rebar3 on PATH.
 //
-// language is elixir, erlang or gleam. Any version can be built: one that ends in -crash dies while starting, one that
+// language is elixir, erlang or gleam, HotErlang or HotElixir. Of the first three any version can be built: one that ends in -crash dies while starting, one that
 // ends in -sick answers 503 on /health; from 0.2.0 on the counter keeps its state in another shape.
 // Without an OTP on PATH the test is skipped, or fails under REQUIRE_OTP=1.
 func Build(t testing.TB, language, version string) string {

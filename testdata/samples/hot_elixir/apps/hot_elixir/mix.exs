@@ -1,0 +1,18 @@
+defmodule HotElixir.MixProject do
+  use Mix.Project
+
+  def project do
+    [
+      app: :hot_elixir,
+      version: "@VERSION@",
+      build_path: "../../_build",
+      config_path: "../../config/config.exs",
+      deps_path: "../../deps",
+      lockfile: "../../mix.lock",
+      elixir: "~> 1.14",
+      deps: [{:hot_core, in_umbrella: true}]
+    ]
+  end
+
+  def application, do: [extra_applications: [:logger, :sasl], mod: {HotElixir.Application, []}]
+end
