@@ -89,8 +89,12 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	if err := d.trust.set(cfg); err != nil {
 		log.Error("keys that releases are signed with cannot be read", "err", err)
 	}
-	source := release.Source{Bucket: release.NewLocalBucket(cfg.ReleaseBucket), Account: cfg.AccountName, Trust: d.trust.get}
-	d.store, err = release.OpenStore(release.StoreConfig{Dir: cfg.VarPath, Source: source, Limits: limits(cfg), Step: faults.step, Log: log.With("part", "release")})
+	bucket, err := openBucket(cfg)
+	if err != nil {
+		return nil, startError(err)
+	}
+	source := release.Source{Bucket: bucket, Account: cfg.AccountName, Trust: d.trust.get}
+	d.store, err = release.OpenStore(release.StoreConfig{Dir: cfg.VarPath, Source: source, Limits: limits(cfg), MaxDownloadRate: int64(cfg.Release.MaxDownloadRate), Step: faults.step, Log: log.With("part", "release")})
 	if err != nil {
 		return nil, startError(err)
 	}

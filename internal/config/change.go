@@ -29,6 +29,8 @@ var classes = map[string]Class{
 	"hostname":               ClassDaemonRestart,
 	"release_adapter":        ClassDaemonRestart,
 	"release_bucket":         ClassDaemonRestart,
+	"aws_region":             ClassDaemonRestart,
+	"google_credentials":     ClassDaemonRestart,
 	"secrets_adapter":        ClassDaemonRestart,
 	"install_path":           ClassDaemonRestart,
 	"var_path":               ClassDaemonRestart,
@@ -68,12 +70,20 @@ var classes = map[string]Class{
 	"control.grant":  ClassImmediate,
 	"web.listen":     ClassDaemonRestart,
 
+	"web.poll_token_file": ClassImmediate, // the file is read with each request
+
 	"release.verify":             ClassImmediate,
 	"release.public_keys":        ClassImmediate,
 	"release.refuse_downgrade":   ClassImmediate,
 	"release.keep_releases":      ClassNextStart,
 	"release.max_unpacked_bytes": ClassDaemonRestart,
 	"release.max_entries":        ClassDaemonRestart,
+	"release.max_download_rate":  ClassDaemonRestart,
+	"release.s3.endpoint":        ClassDaemonRestart,
+	"release.s3.path_style":      ClassDaemonRestart,
+	"release.s3.profile":         ClassDaemonRestart,
+	"release.s3.role_arn":        ClassDaemonRestart,
+	"release.gcs.endpoint":       ClassDaemonRestart,
 
 	"self_upgrade.public_keys": ClassImmediate, // the verb reads the file
 

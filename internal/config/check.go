@@ -99,10 +99,7 @@ func (p *parser) at(k Kind, where, hint, format string, args ...any) {
 }
 
 func (p *parser) checkAdapters(c *Config) {
-	switch c.ReleaseAdapter {
-	case ReleaseS3, ReleaseGCS:
-		p.at(KindNotYet, "release_adapter", "use local, with release_bucket naming a folder", "%s comes with a later version", c.ReleaseAdapter)
-	}
+	p.checkBucket(c)
 	switch c.SecretsAdapter {
 	case SecretsAWS, SecretsGCP:
 		p.at(KindNotYet, "secrets_adapter", "use env, or none with node.cookie_file", "%s comes with a later version", c.SecretsAdapter)

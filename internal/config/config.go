@@ -9,12 +9,12 @@ type Config struct {
 	AccountName       string         `yaml:"account_name" default:"local" scalar:"any" pattern:"^[A-Za-z0-9_][A-Za-z0-9._-]*$" form:"letters, digits, _, - and . (the name of one folder)" doc:"Name of the environment; the folder of an app's current.json in the bucket: versions/APP/ACCOUNT_NAME/current.json."`
 	Hostname          string         `yaml:"hostname" scalar:"any" doc:"Public host name. Requests to web.listen may name it as their host, besides localhost, the machine's own name and IP addresses."`
 	Port              int            `yaml:"port" min:"1" max:"65535" later:"the dashboard comes with a later version" doc:"Port of DeployEx's dashboard; web.listen is the setting of Beamkeeper."`
-	ReleaseAdapter    ReleaseAdapter `yaml:"release_adapter" default:"local" enum:"local|s3|gcp-storage" doc:"Where releases come from. This version reads local folders only; s3 and gcp-storage are refused."`
+	ReleaseAdapter    ReleaseAdapter `yaml:"release_adapter" default:"local" enum:"local|s3|gcp-storage" doc:"Where releases come from: a folder, S3 (or what speaks its protocol, see release.s3), Google Cloud Storage (docs/cloud.md)."`
 	ReleaseBucket     string         `yaml:"release_bucket" computed:"<var_path>/bucket" doc:"The bucket: a folder for local (relative to the configuration file's folder), a bucket name otherwise."`
 	SecretsAdapter    SecretsAdapter `yaml:"secrets_adapter" default:"none" enum:"none|env|aws|gcp" doc:"Where secrets come from: none (files), env (DEPLOYEX_ERLANG_COOKIE and its siblings in the daemon's environment). aws and gcp are refused by this version."`
 	SecretsPath       string         `yaml:"secrets_path" scalar:"any" later:"only the adapters aws and gcp use it" doc:"Name of the secret for the adapters aws and gcp."`
-	AWSRegion         string         `yaml:"aws_region" later:"only the adapters s3 and aws use it" doc:"AWS region of bucket and secrets."`
-	GoogleCredentials string         `yaml:"google_credentials" path:"file" later:"only the adapters gcp-storage and gcp use it" doc:"Service account file of Google Cloud."`
+	AWSRegion         string         `yaml:"aws_region" pattern:"^[a-z0-9-]+$" form:"a region such as eu-central-1" doc:"AWS region of bucket and secrets. Empty: AWS_REGION, that of the profile, that of the EC2 instance."`
+	GoogleCredentials string         `yaml:"google_credentials" path:"file" doc:"Service account file of Google Cloud, or one of workload identity. Empty: Application Default Credentials."`
 
 	Version            string `yaml:"version" scalar:"any" installer:"true" doc:"Version of DeployEx to install."`
 	OTPVersion         string `yaml:"otp_version" scalar:"any" installer:"true" doc:"OTP version of the DeployEx package to install. Beamkeeper talks to every OTP it supports, whatever it says here."`
@@ -133,8 +133,9 @@ type ControlGrant struct {
 
 // Web is the control API over TCP.
 type Web struct {
-	Listen string `yaml:"listen" computed:"off" doc:"Address, HOST:PORT, where status, events and logs can be read over plain HTTP. There is no login yet: keep it on 127.0.0.1. Empty: off."`
-	TLS    WebTLS `yaml:"tls" later:"HTTPS comes with a later version" doc:"HTTPS for web.listen. Refused by this version while web.listen is set."`
+	Listen        string `yaml:"listen" computed:"off" doc:"Address, HOST:PORT, where status, events and logs can be read over plain HTTP. There is no login yet: keep it on 127.0.0.1. Empty: off."`
+	PollTokenFile string `yaml:"poll_token_file" path:"file" computed:"none: polling is not asked for over TCP" doc:"File with a token, at least 32 characters, mode 0400 or 0600. Whoever sends it (Authorization: Bearer) may ask with POST /v1/apps/APP/poll for a look at the bucket at once; nothing else is allowed over TCP."`
+	TLS           WebTLS `yaml:"tls" later:"HTTPS comes with a later version" doc:"HTTPS for web.listen. Refused by this version while web.listen is set."`
 }
 
 // WebTLS is the certificate of Web.
@@ -151,6 +152,23 @@ type Release struct {
 	KeepReleases     int      `yaml:"keep_releases" default:"3" min:"0" max:"1000" doc:"How many old releases of an app stay on disk, besides those in use."`
 	MaxUnpackedBytes Size     `yaml:"max_unpacked_bytes" default:"4GiB" min:"1048576" doc:"A release that unpacks to more is refused."`
 	MaxEntries       int      `yaml:"max_entries" default:"200000" min:"1" max:"10000000" doc:"A release with more files and folders is refused."`
+	MaxDownloadRate  Size     `yaml:"max_download_rate" min:"0" doc:"Bytes a second, of all downloads together; each gets its share. 0: as fast as it goes."`
+
+	S3  S3Bucket  `yaml:"s3" doc:"The bucket of release_adapter s3, beyond release_bucket and aws_region."`
+	GCS GCSBucket `yaml:"gcs" doc:"The bucket of release_adapter gcp-storage, beyond release_bucket and google_credentials."`
+}
+
+// S3Bucket is a bucket in S3.
+type S3Bucket struct {
+	Endpoint  string `yaml:"endpoint" computed:"that of AWS" doc:"URL of another server that speaks S3: MinIO, R2, Tigris, Garage."`
+	PathStyle bool   `yaml:"path_style" doc:"The bucket's name in the path of a URL, not in the host name. MinIO and Garage want it so."`
+	Profile   string `yaml:"profile" computed:"AWS_PROFILE, else default" doc:"Profile of ~/.aws/config and ~/.aws/credentials of the daemon's user."`
+	RoleARN   string `yaml:"role_arn" pattern:"^arn:[^: ]+:iam::[0-9]*:role/[^ ]+$" form:"an ARN such as arn:aws:iam::123456789012:role/releases" doc:"Role to assume with the credentials found, for a bucket of another account."`
+}
+
+// GCSBucket is a bucket in Google Cloud Storage.
+type GCSBucket struct {
+	Endpoint string `yaml:"endpoint" computed:"that of Google" doc:"URL of another server, such as an emulator or a private endpoint. One that begins with http:// gets no credentials."`
 }
 
 // Fleet is what several hosts share.

@@ -334,8 +334,12 @@ var refused = []struct {
 	{"two probes in one", "applications: [{name: a, readiness: {probe: {tcp: 'h:1', rpc: 'm:f()'}}}]\n", KindClash, 1, 38, "applications[0].readiness.probe", "has tcp and rpc", true},
 
 	// what this version cannot do and must not ignore
-	{"s3", "release_adapter: s3\n", KindNotYet, 1, 1, "release_adapter", "s3 comes with a later version", false},
-	{"gcp-storage", "release_adapter: gcp-storage\n", KindNotYet, 1, 1, "release_adapter", "gcp-storage comes with a later version", false},
+	{"s3 without a bucket", "release_adapter: s3\n", KindMissing, 1, 1, "release_adapter", "name the bucket", false},
+	{"an address for a bucket", "release_adapter: s3\nrelease_bucket: s3://shop-releases/\n", KindValue, 2, 1, "release_bucket", "write shop-releases", false},
+	{"no name of a bucket", "release_adapter: s3\nrelease_bucket: /srv/releases\n", KindValue, 2, 1, "release_bucket", "", false},
+	{"endpoint with a path", "release_adapter: s3\nrelease_bucket: shop\nrelease: {s3: {endpoint: \"http://h/x\"}}\n", KindValue, 3, 16, "release.s3.endpoint", "such as https", false},
+	{"role that is none", "release: {s3: {role_arn: releases}}\n", KindValue, 1, 26, "release.s3.role_arn", "", true},
+	{"gcp-storage without a bucket", "release_adapter: gcp-storage\n", KindMissing, 1, 1, "release_adapter", "name the bucket", false},
 	{"aws secrets", "secrets_adapter: aws\n", KindNotYet, 1, 1, "secrets_adapter", "use env", false},
 	{"gcp secrets", "secrets_adapter: gcp\n", KindNotYet, 1, 1, "secrets_adapter", "use env", false},
 	{"visible node", "node:\n  visibility: visible\n", KindValue, 2, 3, "node.visibility", "does not speak global", false},

@@ -52,7 +52,7 @@ func TestFromVariables_ProblemsNameTheVariable(t *testing.T) {
 	}
 	for _, want := range []string{
 		"DEPLOYEX_MONITORED_APP_NAME: ", "DEPLOYEX_MONITORED_REPLICAS: must be a whole number",
-		"DEPLOYEX_MONITORED_REPLCAS: unknown variable; did you mean DEPLOYEX_MONITORED_REPLICAS?", "DEPLOYEX_RELEASE_ADAPTER: s3 comes with a later version",
+		"DEPLOYEX_MONITORED_REPLCAS: unknown variable; did you mean DEPLOYEX_MONITORED_REPLICAS?", "DEPLOYEX_RELEASE_ADAPTER: release_bucket is missing",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in\n%v", want, err)
