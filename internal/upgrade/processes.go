@@ -1,0 +1,89 @@
+package upgrade
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/beamkeeper/beamkeeper/etf"
+)
+
+const (
+	maxLingering  = 200
+	lingeringWait = 3 * time.Second
+	probeWait     = 2 * time.Second // for each process
+	probeTotal    = 10 * time.Second
+)
+
+// Lingering lists the processes in old code, at most 200.
+//
+// Errors: *Error of kind ErrTransient.
+func (j Job) Lingering(ctx context.Context) ([]Lingerer, error) {
+	list, _, err := lingering(ctx, j.Node)
+	if err != nil {
+		return nil, j.fault("look", ErrTransient, "link", err)
+	}
+	return list, nil
+}
+
+// lingering returns the processes in old code and the modules that have old code, used or not.
+func lingering(ctx context.Context, n Node) (list []Lingerer, modules []string, err error) {
+	v, err := evaluate(ctx, n, "lingering", binding{"Most", int64(maxLingering)}, binding{"Wait", lingeringWait.Milliseconds()})
+	if err != nil {
+		return nil, nil, err
+	}
+	t, ok := v.(etf.Tuple)
+	if !ok || len(t) != 3 {
+		return nil, nil, fmt.Errorf("an answer that is not understood: %s", brief(v))
+	}
+	rows, _ := t[2].(etf.List)
+	for _, e := range rows {
+		if r, ok := e.(etf.Tuple); ok && len(r) == 5 {
+			list = append(list, Lingerer{
+				Process: Process{Pid: text(r[0]), Name: text(r[1]), App: text(r[2]), Call: text(r[3]), Why: "is in old code"},
+				Modules: texts(r[4]),
+			})
+		}
+	}
+	return list, texts(t[0]), nil
+}
+
+func texts(t etf.Term) []string {
+	list, _ := t.(etf.List)
+	var all []string
+	for _, e := range list {
+		all = append(all, text(e))
+	}
+	return all
+}
+
+// why says in words what a process did not do.
+var why = map[string]string{
+	"supervisor": "the supervisor does not answer; release_handler asks every one for its children, and would restart the BEAM",
+	"dynamic":    "does not answer what modules it has (its child specification says dynamic); release_handler would restart the BEAM",
+	"worker":     "does not answer system messages; release_handler would wait for it to be suspended",
+	"suspended":  "is suspended already (sys:suspend)",
+	"master":     "the application's master does not answer",
+}
+
+// probe lists the processes that would make an installation fail or wait; modules are those whose processes it suspends.
+func probe(ctx context.Context, n Node, modules []string) ([]Process, error) {
+	mods := etf.List{}
+	for _, m := range modules {
+		mods = append(mods, etf.Atom(m))
+	}
+	v, err := evaluate(ctx, n, "probe", binding{"Modules", mods}, binding{"Wait", probeWait.Milliseconds()},
+		binding{"Total", probeTotal.Milliseconds()})
+	if err != nil {
+		return nil, err
+	}
+	rows, _ := v.(etf.List)
+	var list []Process
+	for _, e := range rows {
+		if r, ok := e.(etf.Tuple); ok && len(r) == 5 {
+			kind := text(r[4])
+			list = append(list, Process{Pid: text(r[0]), Name: text(r[1]), App: text(r[2]), Call: text(r[3]), Why: why[kind], Fatal: true})
+		}
+	}
+	return list, nil
+}
