@@ -13,6 +13,7 @@ import (
 	"github.com/beamkeeper/beamkeeper/internal/applog"
 	"github.com/beamkeeper/beamkeeper/internal/launch"
 	"github.com/beamkeeper/beamkeeper/internal/state"
+	"github.com/beamkeeper/beamkeeper/internal/window"
 	"github.com/beamkeeper/beamkeeper/node"
 	"github.com/beamkeeper/beamkeeper/release"
 )
@@ -36,6 +37,8 @@ type AppSpec struct {
 	Hot *HotUpgrade // nil: every deployment is a full one
 
 	RollbackTimeout time.Duration // a crash loop so soon after its deployment leads back to the version before; 0: 10 min
+
+	Windows window.Windows // hours in which it may be moved to another version; none: always
 
 	Mesh     bool     // ready instances are connected to each other
 	MeshWith []string // and to those of these apps, which have the same cookie
@@ -155,6 +158,11 @@ type Config struct {
 
 	Encryption  Encryption  // nil: instances speak plain TCP
 	Confinement Confinement // nil: instances stay in the daemon's cgroup, without limits
+
+	Archives Archives            // nil: nobody looks whether a release can run here before it is started
+	Host     func() release.Host // this machine; nil: release.ThisHost
+
+	Clock func() time.Time // what deploy windows go by; nil: time.Now
 
 	Problems func() []api.Problem // of the daemon as a whole, shown in the status; nil: none
 }

@@ -58,6 +58,7 @@ type manager struct {
 	trigger    string      // of the next deployment, when an operator's wish makes it
 	by         string      // who asked for it by the Erlang API
 	next       *time.Timer // looks again
+	waits      bool        // what current.json says waits for a deploy window
 }
 
 // seenKey is an instance of a deployment, before and after the start of its first OS process.
@@ -114,7 +115,13 @@ func (m *manager) handle(message any) error {
 	}
 	switch c := message.(type) {
 	case msgWake:
+		if err := m.windowOpens(); err != nil {
+			return err
+		}
 	case msgApps:
+		if err := m.windowOpens(); err != nil {
+			return err
+		}
 		m.trigger, m.by = triggerConfig, ""
 		defer func() { m.trigger = "" }()
 	case msgBegin:
@@ -367,6 +374,9 @@ func (m *manager) currentChanged() error {
 			return nil
 		}
 		if c.ArchiveChanged && p.dep == nil && p.app.Failed != "" && p.app.Wish.Version == c.Current.Version {
+			if waits, err := m.waitsForWindow(p, c); waits || err != nil {
+				return err
+			}
 			return m.sys.editApp(m.spec.Name, func(a *state.App) { a.Failed, a.Halted = "", "" })
 		}
 		return nil
@@ -375,6 +385,9 @@ func (m *manager) currentChanged() error {
 		return err
 	}
 	if ghost, err := m.skipsGhost(p, c, published(c)); ghost || err != nil {
+		return err
+	}
+	if waits, err := m.waitsForWindow(p, c); waits || err != nil {
 		return err
 	}
 	return m.wish(p, published(c), state.SourceCurrent, c.Current.Token)
@@ -624,13 +637,20 @@ func (m *manager) startFetch(d *api.Deployment, rel state.Release) error {
 	if err != nil {
 		return err
 	}
+	p, err := m.look()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(m.sys.ctx)
 	m.fetch = work{kind: d.ID, cancel: cancel}
-	app := m.spec.Name
+	app, check := m.spec.Name, !goesBack(d) && !ranBefore(p.app, rel)
 	m.fetch.id = m.sys.job(ctx, m.self, func(ctx context.Context) any {
 		r, err := m.sys.cfg.Releases.Fetch(ctx, app, release.Current{
 			Version: rel.Version, Hash: rel.Hash, SHA256: rel.SHA256, PreCommands: rel.PreCommands, Signature: rel.Signature, PublishedAt: rel.PublishedAt,
 		})
+		if err == nil && check {
+			err = m.sys.mayRun(ctx, r)
+		}
 		if err != nil {
 			return err
 		}
@@ -653,16 +673,23 @@ func (m *manager) fetchEnded(result any) error {
 		if m.sys.ctx.Err() != nil {
 			return nil
 		}
-		name := "fetch"
+		name, outcome := "fetch", api.DeploymentFailed
 		var e *release.Error
-		if errors.As(failure, &e) {
+		var r *refusedError
+		switch {
+		case errors.As(failure, &r):
+			name = "check"
+		case errors.As(failure, &e):
 			name = e.Op
+		}
+		if refused(failure) {
+			outcome = api.DeploymentRefused
 		}
 		p.dep.Steps = endStep(p.dep.Steps, failure.Error(), "", time.Now())
 		if n := len(p.dep.Steps); n > 0 {
 			p.dep.Steps[n-1].Name = name
 		}
-		return m.end(p, api.DeploymentFailed, failure, nil)
+		return m.end(p, outcome, failure, nil)
 	}
 	rel := result.(release.Release)
 	if err := m.fetchedGhost(p, rel.SHA256); err != nil {
@@ -846,7 +873,7 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 			haunt(&app, *p.ghost, say)
 		}
 		m.sys.short(&app, outcome, why)
-		if outcome == api.DeploymentFailed || outcome == api.DeploymentAborted && !app.Stopped {
+		if outcome == api.DeploymentFailed || outcome == api.DeploymentRefused || (outcome == api.DeploymentAborted || outcome == api.DeploymentReverted) && !app.Stopped {
 			if app.Failed != "" || same(app.Wish, app.Settled) {
 				app.Halted = d.ID
 			} else {
@@ -865,6 +892,9 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 					}
 				}
 			}
+		}
+		if outcome == api.DeploymentRefused {
+			sayRefused(d, why, say)
 		}
 		say(endOf(d, why))
 		return errors.Join(tx.PutApp(app), tx.PutDeployment(d))
@@ -890,7 +920,7 @@ func endOf(d api.Deployment, why error) api.Event {
 	if why != nil {
 		e.Message += ": " + why.Error()
 	}
-	if d.Outcome == api.DeploymentFailed {
+	if d.Outcome == api.DeploymentFailed || d.Outcome == api.DeploymentRefused {
 		e.Type, e.Level = api.EventDeploymentFailed, "error"
 		e.Data["log"] = d.LogTail
 	}

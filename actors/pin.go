@@ -81,6 +81,7 @@ func (m *manager) mayMove(a state.App, mv moving) error {
 	}
 	name := m.spec.Name
 	g, ghost := a.Ghost(mv.rel)
+	under := a.Deployment != "" && a.Failed == "" && same(mv.rel, a.Wish)
 	switch {
 	case a.Stopped:
 		return refuse("beamkeeper start "+name, "%s is stopped", name)
@@ -90,6 +91,8 @@ func (m *manager) mayMove(a state.App, mv moving) error {
 		return refuse(fmt.Sprintf("beamkeeper pin %s %s, or beamkeeper unpin %s", name, mv.rel.Version, name), "%s is pinned to version %s", name, a.Wish.Version)
 	case ghost && !mv.force:
 		return isGhost(name, g)
+	case !mv.force && mv.trigger != triggerRollback && !same(mv.rel, a.Settled) && !under && m.windowClosed() != nil:
+		return m.windowClosed()
 	case !ghost:
 		m.sayCandidate(a, mv.rel)
 	}

@@ -43,6 +43,7 @@ var startSettings = map[string]bool{
 	"RollbackTimeout": false,
 	"Mesh":            false,
 	"MeshWith":        false,
+	"Windows":         false,
 	"Keep":            false,
 }
 

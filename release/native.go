@@ -17,9 +17,10 @@ import (
 type Native struct {
 	Path    string   `json:"path"`
 	Digest  string   `json:"digest"`
-	Machine string   `json:"machine"`         // as Go calls it: amd64, arm64
-	GLIBC   string   `json:"glibc,omitempty"` // the newest version of the C library whose symbols it needs
-	Needs   []string `json:"needs,omitempty"` // libraries
+	Machine string   `json:"machine"`            // as Go calls it: amd64, arm64
+	GLIBC   string   `json:"glibc,omitempty"`    // the newest version of the C library whose symbols it needs
+	Needs   []string `json:"needs,omitempty"`    // libraries
+	RunPath []string `json:"run_path,omitempty"` // folders where it looks for them first
 }
 
 var machines = map[elf.Machine]string{
@@ -41,6 +42,12 @@ func parseNative(path, digest string, r io.ReaderAt) (Native, error) {
 	}
 	n.Needs, _ = f.ImportedLibraries() // a static one has no such section
 	slices.Sort(n.Needs)
+	for _, tag := range []elf.DynTag{elf.DT_RPATH, elf.DT_RUNPATH} {
+		paths, _ := f.DynString(tag) // likewise
+		for _, p := range paths {
+			n.RunPath = append(n.RunPath, strings.Split(p, ":")...)
+		}
+	}
 	needs, err := f.DynamicVersionNeeds()
 	if err != nil {
 		return n, nil // it says nothing of versions
@@ -134,6 +141,14 @@ func libraryFolders() []string {
 	return dirs
 }
 
+// finds says whether a library is in one of the folders that a native looks in by itself. Those beside it are in the archive.
+func (n Native) finds(lib string) bool {
+	return slices.ContainsFunc(n.RunPath, func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, lib))
+		return filepath.IsAbs(dir) && err == nil
+	})
+}
+
 // lacks says in words what the host does not have for n. bundled are the names of libraries that the release brings.
 func (h Host) lacks(n Native, bundled map[string]bool) []string {
 	var lacks []string
@@ -147,7 +162,7 @@ func (h Host) lacks(n Native, bundled map[string]bool) []string {
 		return lacks
 	}
 	for _, lib := range n.Needs {
-		if _, ok := slices.BinarySearch(h.Libraries, lib); !ok && !bundled[lib] {
+		if _, ok := slices.BinarySearch(h.Libraries, lib); !ok && !bundled[lib] && !n.finds(lib) {
 			lacks = append(lacks, fmt.Sprintf("%s needs %s, which this host does not have", n.Path, lib))
 		}
 	}

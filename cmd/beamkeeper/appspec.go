@@ -6,6 +6,7 @@ import (
 	"github.com/beamkeeper/beamkeeper/actors"
 	"github.com/beamkeeper/beamkeeper/internal/config"
 	"github.com/beamkeeper/beamkeeper/internal/launch"
+	"github.com/beamkeeper/beamkeeper/internal/window"
 )
 
 // appSpecs says in the words of package actors what the configuration says about the apps.
@@ -42,6 +43,7 @@ func appSpec(a config.App) actors.AppSpec {
 			CPUQuota: int(a.Limits.CPUQuota), TasksMax: uint64(a.Limits.TasksMax),
 		},
 	}
+	spec.Windows, _ = window.ParseAll(a.AllowDeploys) // which the configuration has checked
 	for _, p := range a.ReplicaPorts {
 		spec.Ports = append(spec.Ports, launch.Port{Key: p.Key, Base: p.Base})
 	}

@@ -132,6 +132,9 @@ func fingerprint(s api.Status) string {
 	var b strings.Builder
 	for _, a := range s.Apps {
 		fmt.Fprint(&b, a.Name, a.Mode, a.DesiredVersion, a.Ghosted, a.Replicas, len(a.Problems))
+		if a.Waiting != nil {
+			fmt.Fprint(&b, a.Waiting.Version, a.Waiting.Until)
+		}
 		if a.Deployment != nil {
 			fmt.Fprint(&b, a.Deployment.ID, a.Deployment.Outcome)
 		}
@@ -160,9 +163,20 @@ func printStatus(w io.Writer, s api.Status) error {
 		if d := a.Deployment; d != nil {
 			fmt.Fprintf(w, "  %s\n", deploymentLine(*d))
 		}
+		if a.Waiting != nil {
+			fmt.Fprintf(w, "  %s waits %s (allow_deploys: %s); beamkeeper deploy %s --force does not\n", a.Waiting.Version, waitsUntil(a.Waiting.Until), a.Waiting.Windows, a.Name)
+		}
 		printProblems(w, "  ", a.Problems)
 	}
 	return nil
+}
+
+// waitsUntil says in words when something that waits goes on. Weeks are what people think in here, so the day has its name.
+func waitsUntil(t api.Time) string {
+	if t.IsZero() {
+		return "for ever"
+	}
+	return "until " + t.Local().Format("Mon 2006-01-02 15:04 MST")
 }
 
 // summary is the one line that says how an app is.

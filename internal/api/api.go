@@ -67,7 +67,15 @@ type App struct {
 	Replicas       int         `json:"replicas"`
 	Instances      []Instance  `json:"instances"`
 	Deployment     *Deployment `json:"deployment,omitempty"` // the one under way, or the last one if it failed
+	Waiting        *Waiting    `json:"waiting,omitempty"`    // what current.json names, for a deploy window
 	Problems       []Problem   `json:"problems,omitempty"`   // e.g. a broken current.json: file, line, reason
+}
+
+// Waiting is a version that is not deployed before its time.
+type Waiting struct {
+	Version string `json:"version"`
+	Until   Time   `json:"until"` // null: never, as the windows stand
+	Windows string `json:"windows"`
 }
 
 // Problem is something an operator should know or mend.
@@ -119,6 +127,7 @@ const (
 	DeploymentSuperseded = "superseded" // a newer wish replaced it
 	DeploymentAborted    = "aborted"
 	DeploymentReverted   = "reverted" // a hot one that an operator had taken back
+	DeploymentRefused    = "refused"  // what was to be deployed could not run here: nothing was changed
 )
 
 // Deployment is one attempt to move an app to a version.
@@ -191,7 +200,7 @@ const (
 	EventReleasePublished = "release_published"
 	EventReleaseBroken    = "release_broken" // a broken current.json or archive
 	EventReleaseMended    = "release_mended"
-	EventReleaseRefused   = "release_refused" // a current.json that is not signed as it must be
+	EventReleaseRefused   = "release_refused" // a current.json that is not signed as it must be, or a release that cannot run here; Data["reasons"]
 	EventNodeUp           = "node_up"
 	EventNodeDown         = "node_down"
 	EventSiblingLost      = "sibling_unreachable" // two instances of a mesh cannot be connected; Data["sibling"], ["attempts"]
@@ -218,6 +227,7 @@ const (
 	EventGhostCleared   = "ghost_cleared"
 	EventVersionSkipped = "version_skipped" // current.json names a version that is not deployed: a ghost, or the app is pinned or frozen
 	EventNewCandidate   = "new_candidate"   // another archive of a version that is a ghost
+	EventVersionWaits   = "version_waits"   // current.json names a version that waits for a deploy window; Data["until"]
 	EventVersionPinned  = "version_pinned"
 	EventVersionFree    = "version_unpinned"
 	EventRollback       = "rollback_started" // a version that was brought crashed too often

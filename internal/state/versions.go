@@ -20,6 +20,7 @@ type Versions struct {
 	Pinned bool        `json:"pinned,omitempty"` // current.json is not followed
 	Frozen bool        `json:"frozen,omitempty"` // no other version is deployed
 	Held   string      `json:"held,omitempty"`   // digest of the current.json that was told not to be followed
+	Waits  string      `json:"waits,omitempty"`  // digest of the current.json that was told to wait for a deploy window
 }
 
 // Good is a release that a deployment brought to all replicas.
