@@ -2,6 +2,9 @@ package release
 
 import (
 	"fmt"
+	"maps"
+	"os"
+	"path"
 	"slices"
 	"strings"
 )
@@ -234,22 +237,47 @@ func refuse(from *Contents, to Contents, host Host) []Reason {
 	if from != nil && from.Name != to.Name {
 		list = append(list, Reason{What: fmt.Sprintf("it is a release of %q, not of %q", to.Name, from.Name), Remedy: "publish it under its own name"})
 	}
+	return append(list, host.refuses(to)...)
+}
+
+// refuses says what of a release cannot run on the host.
+func (h Host) refuses(to Contents) (list []Reason) {
+	add := func(remedy, format string, args ...any) {
+		list = append(list, Reason{What: fmt.Sprintf(format, args...), Remedy: remedy})
+	}
 	bundled := make(map[string]bool)
 	for _, n := range to.Natives {
-		bundled[n.Path[strings.LastIndexByte(n.Path, '/')+1:]] = true
+		bundled[path.Base(n.Path)] = true
 	}
+	loader := ownLoader(to.Natives)
+	newer := make(map[string][]string) // by version of the C library: what needs it
+	lacking := make(map[string][]string)
 	machine := false
 	for _, n := range to.Natives {
-		if n.Machine != host.Machine && !strings.Contains(n.Path, "/bin/") && !strings.HasPrefix(n.Path, "erts-") {
-			continue // a library for another machine beside one for ours is never loaded
+		program := strings.Contains(n.Path, "/bin/") || strings.HasPrefix(n.Path, "erts-")
+		switch {
+		case n.Machine != h.Machine && program && !machine:
+			machine = true // said once
+			add("build it for "+h.Machine, "%s is for %s, this host is %s", n.Path, n.Machine, h.Machine)
+		case n.Machine != h.Machine: // a library for another machine beside one for ours is never loaded
+		case loader != "": // and its own C library
+		default:
+			if h.GLIBC != "" && n.GLIBC != "" && compareNumbers(n.GLIBC, h.GLIBC) > 0 {
+				newer[n.GLIBC] = append(newer[n.GLIBC], n.Path)
+			}
+			for _, lib := range h.missing(n, bundled) {
+				lacking[lib] = append(lacking[lib], n.Path)
+			}
 		}
-		if n.Machine != host.Machine && machine {
-			continue // said once
-		}
-		machine = machine || n.Machine != host.Machine
-		for _, lack := range host.lacks(n, bundled) {
-			list = append(list, Reason{What: lack})
-		}
+	}
+	if _, err := os.Stat(loader); loader != "" && err != nil && h.here {
+		add("build it for this host's distribution", "its programs are started by %s, which this host does not have", loader)
+	}
+	for _, v := range slices.SortedFunc(maps.Keys(newer), compareNumbers) {
+		add("build the release on this host's distribution, or an older one", "%s needs glibc %s, this host has %s", some(newer[v]), v, h.GLIBC)
+	}
+	for _, lib := range slices.Sorted(maps.Keys(lacking)) {
+		add("install it", "%s needs %s, which this host does not have", some(lacking[lib]), lib)
 	}
 	return list
 }

@@ -57,14 +57,19 @@ const maxContents = 256 << 20
 //
 // Errors: those of Inspect; a module or an appup that cannot be read is a warning in Warn.
 func ReadContents(ctx context.Context, file string, limits Limits) (Contents, error) {
-	c, err := readContents(ctx, file, limits)
+	return ReadContentsOf(ctx, file, "", limits)
+}
+
+// ReadContentsOf is ReadContents of an archive that must be one of app's, as it must be for a Fetch.
+func ReadContentsOf(ctx context.Context, file, app string, limits Limits) (Contents, error) {
+	c, err := readContents(ctx, file, app, limits)
 	if err != nil {
 		return Contents{}, &Error{Op: "inspect", Release: file, Err: err}
 	}
 	return c, nil
 }
 
-func readContents(ctx context.Context, file string, limits Limits) (Contents, error) {
+func readContents(ctx context.Context, file, app string, limits Limits) (Contents, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return Contents{}, localError(file, err)
@@ -78,7 +83,7 @@ func readContents(ctx context.Context, file string, limits Limits) (Contents, er
 	if err := readArchive(ctx, f, info.Size(), limits, s); err != nil {
 		return Contents{}, err
 	}
-	pkg, err := s.pkg.result("")
+	pkg, err := s.pkg.result(app)
 	if err != nil {
 		return Contents{}, err
 	}

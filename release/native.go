@@ -21,7 +21,11 @@ type Native struct {
 	GLIBC   string   `json:"glibc,omitempty"`    // the newest version of the C library whose symbols it needs
 	Needs   []string `json:"needs,omitempty"`    // libraries
 	RunPath []string `json:"run_path,omitempty"` // folders where it looks for them first
+	Loader  string   `json:"loader,omitempty"`   // of a program: the dynamic loader that starts it
 }
+
+// maxLoader bounds the path of a dynamic loader.
+const maxLoader = 4096
 
 var machines = map[elf.Machine]string{
 	elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_386: "386", elf.EM_ARM: "arm", elf.EM_RISCV: "riscv64",
@@ -42,6 +46,14 @@ func parseNative(path, digest string, r io.ReaderAt) (Native, error) {
 	}
 	n.Needs, _ = f.ImportedLibraries() // a static one has no such section
 	slices.Sort(n.Needs)
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP && p.Filesz < maxLoader {
+			b := make([]byte, p.Filesz)
+			if _, err := io.ReadFull(p.Open(), b); err == nil {
+				n.Loader = string(bytes.TrimRight(b, "\x00"))
+			}
+		}
+	}
 	for _, tag := range []elf.DynTag{elf.DT_RPATH, elf.DT_RUNPATH} {
 		paths, _ := f.DynString(tag) // likewise
 		for _, p := range paths {
@@ -82,14 +94,16 @@ func compareNumbers(a, b string) int {
 
 // Host is what a machine offers to natives.
 type Host struct {
-	Machine   string   // amd64, arm64
-	GLIBC     string   // version of its C library; empty: not known, or another C library
-	Libraries []string // names of its shared libraries, sorted; nil: not known
+	Machine   string   `json:"machine"`             // amd64, arm64
+	GLIBC     string   `json:"glibc,omitempty"`     // version of its C library; empty: not known, or another C library
+	Libraries []string `json:"libraries,omitempty"` // names of its shared libraries, sorted; nil: not known
+
+	here bool // it is the one that we are on
 }
 
 // ThisHost looks at the machine that we are on.
 func ThisHost() Host {
-	h := Host{Machine: runtime.GOARCH}
+	h := Host{Machine: runtime.GOARCH, here: true}
 	names := make(map[string]string)
 	for _, dir := range libraryFolders() {
 		entries, err := os.ReadDir(dir)
@@ -141,6 +155,20 @@ func libraryFolders() []string {
 	return dirs
 }
 
+// missing lists the libraries that neither the host has, nor the release brings, nor the native finds by itself. bundled are
+// the names of those that the release brings.
+func (h Host) missing(n Native, bundled map[string]bool) (list []string) {
+	if h.Libraries == nil {
+		return nil
+	}
+	for _, lib := range n.Needs {
+		if _, ok := slices.BinarySearch(h.Libraries, lib); !ok && !bundled[lib] && !n.finds(lib) {
+			list = append(list, lib)
+		}
+	}
+	return list
+}
+
 // finds says whether a library is in one of the folders that a native looks in by itself. Those beside it are in the archive.
 func (n Native) finds(lib string) bool {
 	return slices.ContainsFunc(n.RunPath, func(dir string) bool {
@@ -149,22 +177,12 @@ func (n Native) finds(lib string) bool {
 	})
 }
 
-// lacks says in words what the host does not have for n. bundled are the names of libraries that the release brings.
-func (h Host) lacks(n Native, bundled map[string]bool) []string {
-	var lacks []string
-	if n.Machine != h.Machine {
-		return []string{fmt.Sprintf("%s is for %s, this host is %s", n.Path, n.Machine, h.Machine)}
-	}
-	if h.GLIBC != "" && n.GLIBC != "" && compareNumbers(n.GLIBC, h.GLIBC) > 0 {
-		lacks = append(lacks, fmt.Sprintf("%s needs glibc %s, this host has %s: build the release on this host's distribution, or an older one", n.Path, n.GLIBC, h.GLIBC))
-	}
-	if h.Libraries == nil {
-		return lacks
-	}
-	for _, lib := range n.Needs {
-		if _, ok := slices.BinarySearch(h.Libraries, lib); !ok && !bundled[lib] && !n.finds(lib) {
-			lacks = append(lacks, fmt.Sprintf("%s needs %s, which this host does not have", n.Path, lib))
+// ownLoader is the loader of programs that do not run with the host's C library, as those of Nix; empty: the host's.
+func ownLoader(natives []Native) string {
+	for _, n := range natives {
+		if dir := filepath.Dir(n.Loader); strings.HasPrefix(n.Path, "erts-") && n.Loader != "" && dir != "/lib" && dir != "/lib64" && dir != "/lib32" && dir != "/libx32" {
+			return n.Loader
 		}
 	}
-	return lacks
+	return ""
 }
