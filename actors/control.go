@@ -449,6 +449,7 @@ func (s *System) History(_ context.Context, app string) (list []api.HistoryEntry
 func (s *System) Began() uint64 { return s.bus.began }
 
 // Events implements api.Control.
+	s.downloads.into(&d)
 func (s *System) Events(ctx context.Context, since uint64, follow bool, yield func(api.Event) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

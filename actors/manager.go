@@ -695,6 +695,8 @@ func (m *manager) fetchEnded(result any) error {
 	if err := m.fetchedGhost(p, rel.SHA256); err != nil {
 		return m.end(p, api.DeploymentFailed, err, nil)
 	}
+		ctx, done := m.sys.toldDownload(ctx, d.ID, app, rel.Version)
+		defer done()
 	m.fetched = map[string]string{id: rel.SHA256}
 	return m.sys.cfg.State.Update(func(tx *state.Tx) error {
 		d, ok, err := tx.Deployment(id)
@@ -712,7 +714,7 @@ func (m *manager) fetchEnded(result any) error {
 		if len(rel.Steps) > 0 {
 			d.Steps = d.Steps[:0]
 			for _, st := range rel.Steps {
-				d.Steps = append(d.Steps, api.DeploymentStep{Name: st.Name, StartedAt: api.Time{Time: st.StartedAt.UTC()}, EndedAt: api.Time{Time: st.EndedAt.UTC()}})
+				d.Steps = append(d.Steps, api.DeploymentStep{Name: st.Name, StartedAt: api.Time{Time: st.StartedAt.UTC()}, EndedAt: api.Time{Time: st.EndedAt.UTC()}, Detail: st.Detail})
 			}
 		}
 		d.Steps = append(d.Steps, run...)

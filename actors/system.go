@@ -53,7 +53,9 @@ type System struct {
 
 	reg   *registry
 	watch *release.Watcher
-	ergo  *bridge.System
+
+	downloads downloads
+	ergo      *bridge.System
 
 	ctx    context.Context // ends when Close begins to take the tree down
 	cancel context.CancelFunc

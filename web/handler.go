@@ -58,6 +58,13 @@ func (s *Server) handler(readOnly bool) http.Handler {
 		change("POST /v1/apps/{app}/"+verb, http.StatusOK, onApp(do))
 	}
 	admin("POST /v1/apps/{app}/purge", http.StatusOK, s.purge)
+	switch {
+	case s.poller == nil:
+	case readOnly:
+		mux.HandleFunc("POST /v1/apps/{app}/poll", s.pollOverTCP)
+	default:
+		change("POST /v1/apps/{app}/poll", http.StatusAccepted, s.poll)
+	}
 	read("GET /v1/unclaimed", s.unclaimed)
 	admin("POST /v1/adopt", http.StatusOK, s.adopt)
 	if s.state != nil {

@@ -33,6 +33,11 @@ type Options struct {
 	State api.StateKeeper
 	// Heartbeat is how often an idle stream carries a sign of life. Zero: 15 s.
 	Heartbeat time.Duration
+	// Poller is asked for looks at the bucket. Nil: there is none.
+	Poller Poller
+	// PollToken gives the token with which a look may be asked for over TCP; it is asked with each request. Empty, or nil:
+	// that is not allowed.
+	PollToken func() (string, error)
 	// Configuration is asked about the daemon's file. Nil: there is none.
 	Configuration api.Configuration
 	// Metrics answers GET /metrics, also over TCP. Nil: there are none.
@@ -50,6 +55,10 @@ type Server struct {
 	log     *slog.Logger
 
 	configuration api.Configuration
+	poller        Poller
+	pollToken     func() (string, error)
+	polls         allowance // of those with the right token
+	pollFailures  allowance // of those without
 	right         func(api.Caller) Right
 
 	metrics   http.Handler
@@ -77,8 +86,12 @@ func New(control api.Control, o Options) *Server {
 	for _, h := range o.Hosts {
 		s.hosts[h] = true
 	}
+	if s.poller, s.pollToken = o.Poller, o.PollToken; s.pollToken == nil {
+		s.pollToken = func() (string, error) { return "", nil }
+	}
 	s.full = s.handler(false)
 	shown := &Server{control: withoutLogs{control}, log: s.log, metrics: s.metrics, hosts: s.hosts, heartbeat: s.heartbeat, stopping: s.stopping}
+	shown.poller, shown.pollToken = s.poller, s.pollToken
 	s.readOnly = shown.handler(true)
 	return s
 }

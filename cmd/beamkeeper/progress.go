@@ -110,6 +110,9 @@ func (p *plainProgress) steps(who string, steps []api.DeploymentStep) {
 		key := fmt.Sprintf("%s %d %s", who, n, st.Name)
 		if st.EndedAt.IsZero() {
 			p.once(st.StartedAt, key+" begun", who, "%s …", st.Name)
+			if percent, _, ok := strings.Cut(st.Detail, "%"); ok && len(percent) == 2 { // of a download: a line for each tenth
+				p.once(api.Time{Time: time.Now()}, key+percent[:1], who, "%s …%s", st.Name, detail(st))
+			}
 			continue
 		}
 		p.seen[key+" begun"] = true

@@ -211,6 +211,7 @@ const (
 	EventScaled           = "scaled"
 	EventLogProblem       = "log_problem"           // rotation, space or budget of log files
 	EventConfigChanged    = "config_changed"        // the file: what it would change is not in force yet
+	EventDownload         = "download"
 	EventConfigApplied    = "config_change_applied" // what it changes is in force
 	EventConfigBroken     = "config_broken"
 	EventConfigMended     = "config_mended"
