@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/internal/state"
 )
 
 // Steps of the readiness chain, in order.
@@ -35,6 +36,7 @@ type link struct {
 	begun  time.Time
 	ended  time.Time
 	detail string
+	cause  state.Cause // of what is waited for
 }
 
 // newChain begins a chain whose first step waits since now.
@@ -64,10 +66,18 @@ func (c *chain) end(now time.Time, state, detail string) {
 }
 
 // wait says why the step that is waiting has not passed yet.
-func (c *chain) wait(detail string) {
+func (c *chain) wait(detail string, cause state.Cause) {
 	if c.n < len(c.steps) {
-		c.steps[c.n].detail = detail
+		c.steps[c.n].detail, c.steps[c.n].cause = detail, cause
 	}
+}
+
+// cause is whose fault it is that the step that is waiting has not passed.
+func (c *chain) cause() state.Cause {
+	if c.n == len(c.steps) {
+		return ""
+	}
+	return c.steps[c.n].cause
 }
 
 // fail marks the step that is waiting as the one that the instance did not pass.

@@ -13,7 +13,7 @@ func TestChain(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(1_000_000, 0).Add(time.Duration(ms) * time.Millisecond) }
 	c := newChain(at(0))
 	c.pass(at(10), "")
-	c.wait("no such name in epmd")
+	c.wait("no such name in epmd", "")
 	if name, detail := c.missing(); name != stepNode || detail != "no such name in epmd" {
 		t.Errorf("missing %q %q", name, detail)
 	}

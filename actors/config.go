@@ -156,6 +156,7 @@ type Config struct {
 	// actors. Nil: one of their own that peers do not see.
 	Ergo *bridge.System
 
+	Upgrader    Upgrader    // nil: every deployment is a full one
 	Encryption  Encryption  // nil: instances speak plain TCP
 	Confinement Confinement // nil: instances stay in the daemon's cgroup, without limits
 

@@ -100,10 +100,24 @@ func unknownInstance(t api.Target) error {
 // Deploy implements api.Control. Asked for what is under way already, or what runs already, it returns the deployment
 // that does or did it.
 func (s *System) Deploy(ctx context.Context, r api.DeployRequest) (api.Deployment, error) {
+	if r.Kind == api.KindHot {
+		if err := s.foresee(ctx, r); err != nil {
+			return api.Deployment{}, err
+		}
+	}
 	return command(ctx, s, r.App, func(m *manager) (api.Deployment, error) { return m.deploy(r) })
 }
 
 func (m *manager) deploy(r api.DeployRequest) (api.Deployment, error) {
+	rel, err := m.requested(r)
+	if err != nil {
+		return api.Deployment{}, err
+	}
+	return m.move(moving{rel: rel, force: r.Force, kind: r.Kind, trigger: m.asked()})
+}
+
+// requested is the release that an operator asks for.
+func (m *manager) requested(r api.DeployRequest) (state.Release, error) {
 	version := r.Version
 	rel := state.Release{Version: version}
 	c, published := m.sys.board.change(m.spec.Name)
@@ -115,12 +129,12 @@ func (m *manager) deploy(r api.DeployRequest) (api.Deployment, error) {
 			e.Message += ": " + c.Err.Error()
 		}
 		e.Hint = fmt.Sprintf("publish one (beamkeeper publish %s FILE) or name a version", m.spec.Name)
-		return api.Deployment{}, e
+		return rel, e
 	case version == "":
 		rel.Version = c.Current.Version
 	}
 	if err := release.CheckVersion(rel.Version); err != nil {
-		return api.Deployment{}, api.Errorf(api.CodeUsage, "%v", err)
+		return rel, api.Errorf(api.CodeUsage, "%v", err)
 	}
 	if published && c.Current.Version == rel.Version {
 		rel.Hash, rel.SHA256, rel.PreCommands = c.Current.Hash, c.Current.SHA256, c.Current.PreCommands
@@ -128,12 +142,12 @@ func (m *manager) deploy(r api.DeployRequest) (api.Deployment, error) {
 	}
 	p, err := m.look()
 	if err != nil {
-		return api.Deployment{}, err
+		return rel, err
 	}
 	if p.app.Settled.Version == rel.Version && rel.SHA256 == "" {
 		rel.Hash = p.app.Settled.Hash
 	}
-	return m.move(moving{rel: rel, force: r.Force, kind: r.Kind, trigger: m.asked()})
+	return rel, nil
 }
 
 // lastTo is the last deployment that brought a version; one that did not counts only when none did.
@@ -359,6 +373,11 @@ func (m *manager) restartInstance(p picture, t api.Target) error {
 	if err != nil {
 		return err
 	}
+	if u := names[0].Upgrade; u != nil && (u.Back || u.Phase != state.UpgradeCommitted) {
+		e := api.Errorf(api.CodeRefused, "%s is being upgraded by deployment %s, which a restart would undo", t.Instance, u.Deployment)
+		e.Hint = "beamkeeper deployment commit " + u.Deployment + ", revert or abort"
+		return e
+	}
 	_, _, err = m.sys.recordInstance(t.Instance, func(r *state.Instance, say func(api.Event)) bool {
 		r.Restarting, r.Stopped, r.Failed = true, false, false
 		r.Crashes, r.CrashRow, r.RetryAt = nil, 0, time.Time{}
@@ -430,6 +449,7 @@ func (s *System) Deployment(_ context.Context, id string) (d api.Deployment, err
 		e.Hint = "beamkeeper deployment list"
 		err = e
 	}
+	s.downloads.into(&d)
 	return d, asAPI(err)
 }
 
@@ -449,7 +469,6 @@ func (s *System) History(_ context.Context, app string) (list []api.HistoryEntry
 func (s *System) Began() uint64 { return s.bus.began }
 
 // Events implements api.Control.
-	s.downloads.into(&d)
 func (s *System) Events(ctx context.Context, since uint64, follow bool, yield func(api.Event) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -22,7 +22,9 @@ type crashed struct{ rec state.Instance }
 func (a *instance) crash(id process.Identity, e process.Exit, away bool) work {
 	ctx, cancel := context.WithCancel(a.ctx)
 	loop := a.spec.CrashLoop
-	rec, count := a.rec, func(ran time.Duration, why string) func(*state.Instance) bool { return countCrash(loop, ran, why) }
+	rec, count := a.rec, func(ran time.Duration, why string, cause state.Cause) func(*state.Instance) bool {
+		return countCrash(loop, ran, why, cause)
+	}
 	jobID := a.sys.job(ctx, a.self, func(ctx context.Context) any {
 		c, err := a.sys.instanceCrashed(ctx, rec, id, e, away, count)
 		if err != nil {
@@ -34,12 +36,12 @@ func (a *instance) crash(id process.Identity, e process.Exit, away bool) work {
 }
 
 // countCrash returns the change of the record that a crash makes. What ran for no time could not even be started.
-func countCrash(loop CrashLoop, ran time.Duration, why string) func(*state.Instance) bool {
+func countCrash(loop CrashLoop, ran time.Duration, why string, cause state.Cause) func(*state.Instance) bool {
 	return func(r *state.Instance) bool {
 		now := time.Now()
 		r.CrashRow = crashRow(r.CrashRow, ran)
 		r.Crashes = withinWindow(r.Crashes, now.UTC(), loop.Window)
-		r.LastError, r.RetryAt = why, time.Time{}
+		r.LastError, r.Cause, r.RetryAt = why, cause, time.Time{}
 		if looping(r.Crashes, loop.Limit) {
 			r.Failed = true
 		} else if delay := restartDelay(r.CrashRow, jitter); delay > 0 {
@@ -50,7 +52,7 @@ func countCrash(loop CrashLoop, ran time.Duration, why string) func(*state.Insta
 }
 
 func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id process.Identity, e process.Exit, away bool,
-	count func(time.Duration, string) func(*state.Instance) bool,
+	count func(time.Duration, string, state.Cause) func(*state.Instance) bool,
 ) (crashed, error) {
 	stdout, stderr := s.logFiles(rec.App, rec.Name)
 	found := examine(rec, id, e, away, stdout, stderr, s.dumpPath(rec))
@@ -106,7 +108,11 @@ func (s *System) instanceCrashed(ctx context.Context, rec state.Instance, id pro
 			return true
 		}
 		r.CrashRestarts++
-		count(found.ran(), why)(r)
+		cause := state.Cause("")
+		if oom > 0 || found.oom {
+			cause = state.CauseHost
+		}
+		count(found.ran(), why, cause)(r)
 		s.sayCrash(*r, why, data, say)
 		return true
 	})

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
@@ -15,12 +13,6 @@ import (
 
 // ghostLog is how many lines of log go with a ghost. Its deployment has more.
 const ghostLog = 20
-
-// ofMachine are words of failures that the machine is to blame for, not the version.
-var ofMachine = []string{
-	"want of memory", "node: epmd ",
-	syscall.ENOSPC.Error(), syscall.EDQUOT.Error(), syscall.EROFS.Error(), syscall.EMFILE.Error(), syscall.ENFILE.Error(), syscall.ENOMEM.Error(),
-}
 
 // blame says of the instance that failed a deployment whether its version is to blame, and with what evidence.
 func (m *manager) blame(p picture, rel state.Release, rec state.Instance, v instanceView, why error, log []string) *api.Ghost {
@@ -31,10 +23,8 @@ func (m *manager) blame(p picture, rel state.Release, rec state.Instance, v inst
 	if rec.Process.OSPID == 0 && rec.CrashRestarts == 0 {
 		return nil // it never ran
 	}
-	for _, words := range ofMachine {
-		if strings.Contains(why.Error(), words) {
-			return nil
-		}
+	if rec.Cause == state.CauseHost || !rec.Failed && v.chain.cause() == state.CauseHost {
+		return nil
 	}
 	rel.SHA256 = firstOf(rec.SHA256, rel.SHA256)
 	return ghostOf(rel, rec, v, p.dep.ID, why, log)

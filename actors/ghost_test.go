@@ -4,10 +4,12 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
+	"github.com/beamkeeper/beamkeeper/node"
 	"github.com/beamkeeper/beamkeeper/release"
 )
 
@@ -142,7 +144,7 @@ func TestGhost_NotForWhatTheMachineIsToBlameFor(t *testing.T) {
 	w.shelf.set(func() { w.shelf.fails = errors.New("connection reset by peer") })
 	w.ended(w.deploy("shop", "2.0.0").ID, api.DeploymentFailed)
 	w.shelf.set(func() { w.shelf.fails = nil })
-	w.cluster.set(func() { w.cluster.refuse[""] = errors.New("node: epmd 127.0.0.1:4369: connection refused") })
+	w.cluster.set(func() { w.cluster.refuse[""] = &node.EPMDError{Addr: "127.0.0.1:4369", Err: syscall.ECONNREFUSED} })
 	w.ended(w.deploy("shop", "3.0.0").ID, api.DeploymentFailed)
 	d := w.deploy("shop", "4.0.0")
 	if err := w.sys.AbortDeployment(t.Context(), d.ID); err != nil {

@@ -388,7 +388,7 @@ func (a *instance) failed(kind string, err error) (gone bool) {
 		a.sys.after(retryWrite, a.self, msgWake{})
 	case kind == workStart && !called:
 		// What cannot be started is tried again as what crashes at once.
-		crash := countCrash(a.spec.CrashLoop, 0, err.Error())
+		crash := countCrash(a.spec.CrashLoop, 0, err.Error(), causeOf(err))
 		if err := a.edit(crash); err != nil {
 			a.sys.log.Error("state", "instance", a.name, "err", err)
 		}

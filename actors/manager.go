@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"ergo.services/ergo/act"
@@ -51,14 +52,19 @@ type manager struct {
 	seen       map[seenKey]time.Time // of the deployment under way
 	fetched    map[string]string     // deployment → the archive's sha256, once it is there
 	fetch      work
-	errand     work        // what is run before or after all moves of a deployment
-	errandDone string      // the kind of the last errand that ended well
-	pause      pause       // the state store cannot be written
-	short      shortSince  // what failed for want of room
-	trigger    string      // of the next deployment, when an operator's wish makes it
-	by         string      // who asked for it by the Erlang API
-	next       *time.Timer // looks again
-	waits      bool        // what current.json says waits for a deploy window
+	errand     work   // what is run before or after all moves of a deployment
+	errandDone string // the kind of the last errand that ended well
+	pause      pause  // the state store cannot be written
+	judged     string // the deployment whose archives were compared
+
+	upgrades map[string]*upgradeWork // by instance
+	unready  map[string]time.Time    // since when an instance that is upgraded is not ready
+
+	short   shortSince  // what failed for want of room
+	trigger string      // of the next deployment, when an operator's wish makes it
+	by      string      // who asked for it by the Erlang API
+	next    *time.Timer // looks again
+	waits   bool        // what current.json says waits for a deploy window
 }
 
 // seenKey is an instance of a deployment, before and after the start of its first OS process.
@@ -70,6 +76,7 @@ type seenKey struct {
 func (m *manager) Init(...any) error {
 	m.self = managerActor(m.spec.Name)
 	m.seen, m.fetched = make(map[seenKey]time.Time), make(map[string]string)
+	m.upgrades, m.unready = make(map[string]*upgradeWork), make(map[string]time.Time)
 	m.sys.dir.claim(m.self, m.PID())
 	return nil
 }
@@ -78,6 +85,7 @@ func (m *manager) Terminate(error) {
 	m.sys.dir.leave(m.self, m.PID())
 	m.fetch.end()
 	m.errand.end()
+	m.endUpgrades()
 	if m.next != nil {
 		m.next.Stop()
 	}
@@ -145,9 +153,14 @@ func (m *manager) handle(message any) error {
 		m.command(c)
 	case jobDone:
 		ended := m.fetchEnded
-		switch c.id {
-		case m.fetch.id:
-		case m.errand.id:
+		w := m.upgradeOf(c.id)
+		switch {
+		case w != nil:
+			ended = func(result any) error { return m.upgradeEnded(w, result) }
+		case c.id == m.fetch.id:
+		case c.id == m.errand.id && strings.HasSuffix(m.errand.kind, " "+stepPlan):
+			ended = m.judgeEnded
+		case c.id == m.errand.id:
 			ended = m.errandEnded
 		default:
 			return nil
@@ -268,6 +281,13 @@ func (m *manager) observed(p picture, slots int) []observed {
 		case o.phase == phaseFailed || o.phase == phaseStopped || rec.Restarting || rec.Process.OSPID == 0 && o.phase == phaseReady:
 			o.phase = phaseStarting // the actor has not caught up with its record
 		}
+		switch u := rec.Upgrade; {
+		case u == nil || u.Back:
+		case u.Phase == state.UpgradeBroken:
+			o.outdated = true
+		case p.dep != nil && p.dep.Kind == api.KindHot && rec.Under(p.dep.ID): // it is on its way
+			o.release, o.restart, o.outdated = releaseID{u.To.Version, u.To.SHA256}, p.app.Restart, false
+		}
 		if p.dep != nil {
 			for _, d := range p.dep.Instances {
 				if d.Name == rec.Name {
@@ -337,6 +357,9 @@ func (m *manager) pass() error {
 	}
 	plan := reconcile(w, m.observed(p, w.slots))
 	if p.dep == nil {
+		if busy, err := m.takeBack(p); err != nil || busy && m.trigger == "" {
+			return err
+		}
 		if back, err := m.fallBack(p); back || err != nil {
 			m.sys.send(m.self, msgWake{})
 			return err
@@ -406,6 +429,7 @@ func (m *manager) wish(p picture, rel state.Release, source, token string, also 
 			say(api.Event{Type: api.EventReleasePublished, App: a.Name, Version: c.Current.Version,
 				Message: fmt.Sprintf("%s names version %s", c.Current.File, c.Current.Version)})
 		}
+		a.Kind = ""
 		for _, f := range also {
 			f(a, say)
 		}
@@ -416,7 +440,7 @@ func (m *manager) wish(p picture, rel state.Release, source, token string, also 
 		if source == state.SourceOperator {
 			a.By = m.by
 		}
-		a.Failed, a.Halted = "", ""
+		a.Failed, a.Halted, a.Short = "", "", nil
 		if token != "" {
 			a.Current = token
 		}
@@ -472,6 +496,15 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 	if d.Trigger == triggerRestore && d.Kind == "full" {
 		d.From = p.app.Wish.Version
 	}
+	switch {
+	case d.Kind != api.KindFull || d.Trigger == triggerRestore:
+	case p.app.Kind == kindRevert && d.Trigger == triggerRollback:
+		if revertible(p, rel) {
+			d.Kind = api.KindHot
+		}
+	case m.notHot(p, rel) == "":
+		d.Kind = api.KindHot
+	}
 	m.trigger, m.by = "", ""
 	err := m.sys.record(func(tx *state.Tx, say func(api.Event)) (err error) {
 		if d.ID, err = tx.NextDeployment(); err != nil {
@@ -482,6 +515,11 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 			return err
 		}
 		app.Deployment = d.ID
+		if reverting(&d) {
+			if err := beginRevert(tx, p, &d); err != nil {
+				return err
+			}
+		}
 		say(api.Event{
 			Type: api.EventDeploymentStarted, App: d.App, Deployment: d.ID, Version: d.To,
 			Message: fmt.Sprintf("deployment %s: %s %s to %s", d.ID, d.App, firstOf(d.From, "nothing"), d.To),
@@ -492,6 +530,10 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 	if err != nil {
 		return err
 	}
+	if reverting(&d) {
+		m.sys.send(m.self, msgWake{}) // with what has been written of the instances
+		return nil
+	}
 	p.dep, p.app.Deployment = &d, d.ID
 	return m.advance(p, rel, plan)
 }
@@ -499,6 +541,14 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 // advance goes on with the deployment under way.
 func (m *manager) advance(p picture, rel state.Release, plan plan) error {
 	d := p.dep
+	if d.Error == "" && !reverting(d) { // what a deployment before has left
+		if busy, err := m.takeBack(p); busy || err != nil {
+			return err
+		}
+	}
+	if d.Kind == api.KindHot {
+		return m.advanceHot(p, rel, plan)
+	}
 	if err := m.closeStopOld(p); err != nil {
 		return err
 	}
@@ -571,7 +621,7 @@ func (m *manager) closeStopOld(p picture) error {
 func (m *manager) failure(p *picture, rel state.Release) (log []string, why error) {
 	nearest := time.Duration(-1)
 	for i, rec := range p.instances {
-		if rec.InHistory && !rec.Failed || rec.Leaving || rec.Stopped || !m.deployed(p.dep, rec.Name) {
+		if rec.InHistory && !rec.Failed || rec.Leaving || rec.Stopped || rec.Deployment != p.dep.ID || !m.deployed(p.dep, rec.Name) {
 			continue
 		}
 		left := m.spec.Readiness.Timeout - time.Since(m.begun(*p, rec.Name))
@@ -645,6 +695,8 @@ func (m *manager) startFetch(d *api.Deployment, rel state.Release) error {
 	m.fetch = work{kind: d.ID, cancel: cancel}
 	app, check := m.spec.Name, !goesBack(d) && !ranBefore(p.app, rel)
 	m.fetch.id = m.sys.job(ctx, m.self, func(ctx context.Context) any {
+		ctx, done := m.sys.toldDownload(ctx, d.ID, app, rel.Version)
+		defer done()
 		r, err := m.sys.cfg.Releases.Fetch(ctx, app, release.Current{
 			Version: rel.Version, Hash: rel.Hash, SHA256: rel.SHA256, PreCommands: rel.PreCommands, Signature: rel.Signature, PublishedAt: rel.PublishedAt,
 		})
@@ -695,8 +747,6 @@ func (m *manager) fetchEnded(result any) error {
 	if err := m.fetchedGhost(p, rel.SHA256); err != nil {
 		return m.end(p, api.DeploymentFailed, err, nil)
 	}
-		ctx, done := m.sys.toldDownload(ctx, d.ID, app, rel.Version)
-		defer done()
 	m.fetched = map[string]string{id: rel.SHA256}
 	return m.sys.cfg.State.Update(func(tx *state.Tx) error {
 		d, ok, err := tx.Deployment(id)
@@ -836,6 +886,7 @@ func (m *manager) prune() {
 func (m *manager) end(p picture, outcome string, why error, log []string) error {
 	m.fetch.end()
 	m.errand.end()
+	m.endUpgrades()
 	now := time.Now()
 	d := *p.dep
 	var leaving []string
@@ -883,6 +934,9 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 			}
 		}
 		if outcome != api.DeploymentSucceeded {
+			if err := sendBack(tx, m.spec.Name, d.ID); err != nil {
+				return err
+			}
 			for _, rec := range p.instances {
 				if rec, ok, err := tx.Instance(rec.Name); err != nil {
 					return err

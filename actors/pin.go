@@ -31,9 +31,6 @@ func (m *manager) move(mv moving) (api.Deployment, error) {
 	if err := m.mayMove(p.app, mv); err != nil {
 		return none, err
 	}
-	if mv.kind == api.KindHot {
-		return none, api.Errorf(api.CodeRefused, "a hot upgrade of %s is not possible yet", m.spec.Name)
-	}
 	pinned := p.app.Pinned
 	if p.dep != nil && p.app.Failed == "" && same(mv.rel, p.app.Wish) && (pinned || !mv.pin) {
 		return *p.dep, nil
@@ -46,6 +43,7 @@ func (m *manager) move(mv moving) (api.Deployment, error) {
 		if _, ghost := a.Ghost(mv.rel); ghost {
 			m.clear(a, mv.rel.Version, say)
 		}
+		a.Kind = mv.kind
 		if a.Held = token; mv.pin && !pinned {
 			a.Pinned = true
 			say(api.Event{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -33,6 +34,7 @@ func onceKey(version, sha string, i int, command string) string {
 // beforehand says whether something is to be run before the deployment moves anything.
 func (m *manager) beforehand(p picture, rel state.Release) bool {
 	return len(p.dep.Instances) == 0 && (m.hooked(p.dep) && m.sys.hasHooks(m.spec, stepBeforeDeploy) ||
+		p.dep.Kind == api.KindHot && m.sys.hasHooks(m.spec, stepBeforeUpgrade) ||
 		len(rel.PreCommands) > 0 && !same(rel, p.app.Settled))
 }
 
@@ -77,7 +79,7 @@ func (m *manager) before(p picture, rel state.Release, sha string, plan plan) bo
 		commands = nil
 	}
 	return m.errandsDone(p, "before", func(ctx context.Context) error {
-		release, err := s.begunAlone(ctx, d, stepBeforeDeploy, stepPreCommand)
+		release, err := s.begunAlone(ctx, d, stepBeforeDeploy, stepPreCommand, stepBeforeUpgrade)
 		if err != nil {
 			return err
 		}
@@ -87,27 +89,39 @@ func (m *manager) before(p picture, rel state.Release, sha string, plan plan) bo
 				return err
 			}
 		}
-		return s.preCommands(ctx, spec, rec, commands)
+		if err := s.preCommands(ctx, spec, rec, commands); err != nil || d.Kind != api.KindHot {
+			return err
+		}
+		return s.runHooks(ctx, spec, stepBeforeUpgrade, d.ID, nil)
 	})
 }
 
 // after runs what is to be run when the deployment has moved all.
 func (m *manager) after(p picture) bool {
 	s, spec, d := m.sys, m.spec, *p.dep
-	step := stepAfterDeploy
-	if goesBack(p.dep) {
-		step = stepOnRollback
+	steps := []string{stepAfterDeploy}
+	switch {
+	case goesBack(p.dep):
+		steps = []string{stepOnRollback}
+	case p.dep.Kind == api.KindHot:
+		steps = []string{stepAfterUpgrade, stepAfterDeploy}
 	}
-	if p.dep.Kind == "scale" || !s.hasHooks(spec, step) {
+	steps = slices.DeleteFunc(steps, func(step string) bool { return !s.hasHooks(spec, step) })
+	if p.dep.Kind == api.KindScale || len(steps) == 0 {
 		return true
 	}
 	return m.errandsDone(p, "after", func(ctx context.Context) error {
-		release, err := s.begunAlone(ctx, d, step)
+		release, err := s.begunAlone(ctx, d, steps...)
 		if err != nil {
 			return err
 		}
 		defer release()
-		return s.runHooks(ctx, spec, step, d.ID, nil)
+		for _, step := range steps {
+			if err := s.runHooks(ctx, spec, step, d.ID, nil); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -220,6 +234,13 @@ func (m *manager) errandEnded(result any) error {
 	var output []string
 	if e, ok := failure.(*errandError); ok {
 		output = e.output
+	}
+	if e := (*errandError)(nil); m.spec.PreCommandsGhost && errors.As(failure, &e) && e.step == stepPreCommand && !ofHost(failure) {
+		rel := p.app.Wish
+		p.ghost = &api.Ghost{
+			Version: rel.Version, SHA256: firstOf(m.fetched[p.dep.ID], rel.SHA256), Hash: rel.Hash, At: api.Time{Time: time.Now().UTC()}, Reason: failure.Error(),
+			Deployment: p.dep.ID, LogTail: output[max(0, len(output)-ghostLog):],
+		}
 	}
 	return m.end(p, api.DeploymentFailed, failure, output)
 }

@@ -56,7 +56,7 @@ func (r readiness) await(ctx context.Context, c chain) (otp string, err error) {
 	wait := func(why error) {
 		if text := short(why.Error()); text != told {
 			told = text
-			c.wait(text)
+			c.wait(text, causeOf(why))
 			r.report(c)
 		}
 	}
@@ -295,7 +295,7 @@ func (a *instance) attended(result any) error {
 	switch r := result.(type) {
 	case error:
 		if a.ctx.Err() == nil && !errors.Is(r, context.Canceled) {
-			a.chain.wait(short(r.Error()))
+			a.chain.wait(short(r.Error()), causeOf(r))
 			a.note = r.Error()
 			a.rest = time.Now().Add(time.Second)
 			a.sys.after(time.Second, a.self, msgWake{})
@@ -326,7 +326,7 @@ func (a *instance) passed(otp string) error {
 		if err != nil || !ok {
 			return errors.Join(err, missing(ok, a.name))
 		}
-		rec.Ready, rec.OTPRelease, rec.InHistory, rec.LastError = true, otp, true, ""
+		rec.Ready, rec.OTPRelease, rec.InHistory, rec.LastError, rec.Cause = true, otp, true, "", ""
 		a.rec = rec
 		if !again {
 			took := now.Sub(rec.StartedAt)

@@ -18,7 +18,7 @@ import (
 // Status implements api.Control. It asks no actor and nothing over the network, so it always answers at once.
 func (s *System) Status(context.Context) (api.Status, error) {
 	st := api.Status{
-		Node: s.cfg.Cluster.Name().String(), Version: s.cfg.Version, StartedAt: api.Time{Time: s.started.UTC()},
+		Node: s.cfg.Cluster.Name().String(), Version: s.cfg.Version, StartedAt: api.Time{Time: s.since()},
 		Apps: []api.App{}, Problems: s.problems(), CertificateExpiresAt: s.certificateExpires(s.cfg.Cluster.Name()),
 	}
 	now := time.Now()
@@ -101,8 +101,14 @@ func (s *System) instanceStatus(rec state.Instance, now time.Time) api.Instance 
 	if i.State == "" || i.State == api.StateRunning && (i.OSPID == 0 || !rec.Ready) {
 		i.State = api.StateStarting // record and actor are read one after the other: one of them is ahead
 	}
+	if u := rec.Upgrade; u != nil && (u.Back || u.Phase != state.UpgradeCommitted) {
+		i.Upgrade = &api.InstanceUpgrade{Deployment: u.Deployment, From: u.From.Version, To: u.To.Version, Phase: string(u.Phase), Since: api.Time{Time: u.Since}}
+		if u.Back {
+			i.Upgrade.Phase = stepRevert
+		}
+	}
 	if rec.Process.OSPID != 0 {
-		i.StartedAt = api.Time{Time: rec.StartedAt.UTC()}
+		i.StartedAt = api.Time{Time: runningSince(rec)}
 	}
 	if i.State == api.StateBackoff {
 		i.RetryAt = api.Time{Time: v.retry.UTC()}

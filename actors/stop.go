@@ -182,7 +182,7 @@ func (a *instance) stop() work {
 				Message: fmt.Sprintf("%s stopped after %d ms (%s)", rec.Name, time.Since(begun).Milliseconds(), describeSteps(steps)) + note,
 				Data:    data,
 			})
-			r.Process, r.Ready, r.CrashRow, r.RetryAt, r.LastError = process.Identity{}, false, 0, time.Time{}, ""
+			r.Process, r.Ready, r.CrashRow, r.RetryAt, r.LastError, r.Cause = process.Identity{}, false, 0, time.Time{}, "", ""
 			return true
 		})
 		if err = errors.Join(err, missing(ok, rec.Name)); err != nil {

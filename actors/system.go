@@ -51,6 +51,9 @@ type System struct {
 
 	keeper *applog.Keeper
 
+	pulse  pulse
+	vitals parsedVitals
+
 	reg   *registry
 	watch *release.Watcher
 
@@ -116,6 +119,9 @@ func Start(ctx context.Context, cfg Config) (*System, error) {
 	s.keeper = s.newKeeper()
 	s.jobs.Go(func() { s.keeper.Run(s.ctx) })
 	s.jobs.Go(func() { s.copyToJournal(s.ctx) })
+	if cfg.Upgrader != nil {
+		s.jobs.Go(func() { s.takePulse(s.ctx) })
+	}
 	apps := s.roster.all()
 	for i, e := range apps {
 		apps[i] = s.withMesh(e)
@@ -484,7 +490,7 @@ func endStep(steps []api.DeploymentStep, failure, detail string, now time.Time) 
 	if n := len(steps); n > 0 && steps[n-1].EndedAt.IsZero() {
 		last := &steps[n-1]
 		last.EndedAt = api.Time{Time: now.UTC()}
-		last.Error, last.Detail = failure, detail
+		last.Error, last.Detail = failure, firstOf(detail, last.Detail)
 	}
 	return steps
 }

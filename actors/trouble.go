@@ -8,6 +8,7 @@ import (
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/state"
+	"github.com/beamkeeper/beamkeeper/node"
 )
 
 // retryWrite is how long to wait before what could not be written is tried again.
@@ -33,6 +34,15 @@ func ofHost(err error) bool {
 		}
 	}
 	return false
+}
+
+// causeOf says whose fault an error is.
+func causeOf(err error) state.Cause {
+	var e *node.EPMDError
+	if ofHost(err) || errors.As(err, &e) && !errors.Is(err, node.ErrNameUnknown) {
+		return state.CauseHost
+	}
+	return ""
 }
 
 // storeTrouble is told by the state store when it can no longer be written, and when it can again.

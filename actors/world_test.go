@@ -327,6 +327,7 @@ type stage struct {
 	refuse  map[string]error                     // instance, or "" for all: why it cannot be connected to
 	accept  func(instance, version string) error // nil: all that are not refused
 	started map[string]bool                      // instance, or "" for all: false: its application is not
+	unwell  func(instance string) bool           // true: its application is not, either
 	deaf    bool                                 // init:stop does nothing
 	script  string                               // the version that nodes say they have booted; empty: none
 	links   map[node.Name]bool
@@ -388,7 +389,7 @@ func (s *stage) Disconnect(peer node.Name) bool {
 
 func (s *stage) Call(_ context.Context, peer node.Name, mod, fun etf.Atom, _ ...etf.Term) (etf.Term, error) {
 	s.mu.Lock()
-	up, deaf, sys, script := s.links[peer], s.deaf, s.sys, s.script
+	up, deaf, sys, script, unwell := s.links[peer], s.deaf, s.sys, s.script, s.unwell
 	ready, said := s.started[peer.Alive]
 	if !said {
 		ready, said = s.started[""]
@@ -398,6 +399,9 @@ func (s *stage) Call(_ context.Context, peer node.Name, mod, fun etf.Atom, _ ...
 		return nil, errors.New("no connection")
 	}
 	app, _ := AppOf(peer.Alive)
+	if unwell != nil && mod == "application" && unwell(peer.Alive) {
+		ready, said = false, true
+	}
 	switch mod + ":" + fun {
 	case "application:which_applications":
 		list := etf.List{etf.Tuple{etf.Atom("kernel"), etf.Charlist(""), etf.Charlist("")}}

@@ -109,7 +109,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 		return nil, startError(err)
 	}
 	d.tree, err = actors.Start(ctx, actors.Config{
-		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Archives: d.store, Source: source,
+		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Archives: d.store, Source: source, Upgrader: newUpgrader(d.store),
 		LogDir: cfg.MonitoredAppLogPath, LogSpace: func() applog.Space { return logSpace(d.live.config()) }, OwnLog: ownLog(cfg), OwnLogPolicy: func() applog.Policy { return ownLogPolicy(d.live.config()) },
 		HooksDir: hooksDir(cfg), BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
 		Ergo: d.ergo, Encryption: d.tls.instances, Problems: d.problems, Confinement: confinement{d.service.placer},

@@ -106,6 +106,8 @@ type Instance struct {
 
 	CertificateExpiresAt Time `json:"certificate_expires_at,omitzero"` // of its distribution over TLS; absent without
 
+	Upgrade *InstanceUpgrade `json:"upgrade,omitempty"` // hot, and not permanent yet
+
 	OldSettings bool `json:"old_settings,omitempty"` // it was started with other settings than those of the configuration now
 
 	Sees []string `json:"sees,omitzero"` // siblings that it is connected to; absent when the app is no mesh, or it was not asked yet
@@ -209,9 +211,9 @@ const (
 	EventDaemonStopped    = "daemon_stopped"
 	EventActorRestarted   = "actor_restarted" // a crash inside the daemon that the tree repaired
 	EventScaled           = "scaled"
+	EventDownload         = "download"
 	EventLogProblem       = "log_problem"           // rotation, space or budget of log files
 	EventConfigChanged    = "config_changed"        // the file: what it would change is not in force yet
-	EventDownload         = "download"
 	EventConfigApplied    = "config_change_applied" // what it changes is in force
 	EventConfigBroken     = "config_broken"
 	EventConfigMended     = "config_mended"
@@ -234,6 +236,14 @@ const (
 	EventRollback       = "rollback_started" // a version that was brought crashed too often
 	EventAppFrozen      = "app_frozen"
 	EventAppUnfrozen    = "app_unfrozen"
+
+	EventUpgradeInstalled = "upgrade_installed" // an instance runs a version that is not permanent yet
+	EventUpgradeWaits     = "upgrade_waits"     // for an operator to make it permanent
+	EventUpgradeCommitted = "upgrade_committed" // an instance boots it from now on
+	EventUpgradeFailed    = "upgrade_failed"    // a hot deployment is taken back
+	EventUpgradeReverted  = "upgrade_reverted"  // an instance runs the version before again
+	EventUpgradeBroken    = "upgrade_broken"    // an instance is between versions, and is replaced
+	EventUpgradeFallback  = "upgrade_fallback"  // a hot deployment goes on as a full one
 
 	EventStateUnwritable = "state_unwritable" // the disk is full or read-only, say; what runs goes on
 	EventStateWritable   = "state_writable"   // again
@@ -398,6 +408,7 @@ type Control interface {
 	History(ctx context.Context, app string) ([]HistoryEntry, error)
 	Versions
 	Upgrades
+	Planner
 	Nodes(ctx context.Context) ([]NodeInfo, error)
 	RPC(ctx context.Context, r RPCRequest) (RPCReply, error)
 

@@ -19,3 +19,12 @@ type Upgrades interface {
 	// way, else a new one.
 	RevertDeployment(ctx context.Context, id string) (Deployment, error)
 }
+
+// InstanceUpgrade is how far the hot upgrade of an instance is.
+type InstanceUpgrade struct {
+	Deployment string `json:"deployment"`
+	From       string `json:"from"`
+	To         string `json:"to"`
+	Phase      string `json:"phase"` // prepare, prepared, install, soak, soaked, commit; revert when it is taken back; broken: it is replaced
+	Since      Time   `json:"since"`
+}

@@ -35,6 +35,7 @@ type App struct {
 	At      time.Time `json:"at"`               // when it was said
 	By      string    `json:"by,omitempty"`     // who said it by the Erlang API; empty: nobody
 	Settled Release   `json:"settled"`          // what the last deployment to succeed brought
+	Kind    string    `json:"kind,omitempty"`   // how the wish is to be brought: api.KindHot, api.KindFull; empty: as can be
 
 	// Current is the digest of the current.json last acted on. While it is the bucket's, an operator's wish stands.
 	Current string `json:"current,omitempty"`
@@ -110,6 +111,8 @@ type Instance struct {
 	Settings   string           `json:"settings,omitempty"`  // digest of those it was started with; empty: not known
 	SaidReady  process.Identity `json:"said_ready,omitzero"` // the OS process that said so by the API; counts while it is Process
 
+	Upgrade *Upgrade `json:"upgrade,omitempty"` // of its running OS process; nil: none
+
 	InHistory      bool        `json:"in_history,omitempty"` // the versions history has it
 	CrashRestarts  int         `json:"crash_restarts,omitempty"`
 	ForcedRestarts int         `json:"forced_restarts,omitempty"`
@@ -117,6 +120,7 @@ type Instance struct {
 	Crashes        []time.Time `json:"crashes,omitempty"`   // those that the crash loop's window may still count
 	RetryAt        time.Time   `json:"retry_at"`            // not started before
 	LastError      string      `json:"last_error,omitempty"`
+	Cause          Cause       `json:"cause,omitempty"` // of LastError
 }
 
 // maxOnce is how much an app remembers to have run.
