@@ -145,6 +145,9 @@ func readProgress(v etf.Term) *Progress {
 	if list, _ := t[1].(etf.List); len(list) > 0 {
 		if w, ok := list[0].(etf.Tuple); ok && len(w) == 3 {
 			p.Waiting = &Process{Pid: text(w[0]), Name: text(w[1]), Call: text(w[2])}
+			if p.Doing == "code_change" {
+				p.Suspended++ // it is, though it executes just now
+			}
 		}
 	}
 	return p

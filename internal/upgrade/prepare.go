@@ -19,13 +19,14 @@ import (
 // preparation is one Prepare under way.
 type preparation struct {
 	Job
-	f    *folder
-	live Live // some of it
-	from release.Package
-	to   release.Package
-	made []string // paths in Root that were not there
-	told bool     // release_handler was told of To by us
-	out  Prepared
+	f     *folder
+	live  Live // some of it
+	from  release.Package
+	to    release.Package
+	made  []string // paths in Root that were not there
+	begun bool     // something may have changed
+	told  bool     // release_handler was told of To by us
+	out   Prepared
 }
 
 // Prepare puts the files of To into Root, makes its relup, works out its environment on the node and has release_handler
@@ -46,7 +47,7 @@ func (j Job) Prepare(ctx context.Context) (Prepared, error) {
 	}
 	p := preparation{Job: j, f: f}
 	err = p.run(ctx)
-	if err != nil {
+	if err != nil && p.begun {
 		p.undo()
 	}
 	if closeErr := f.close(); err == nil && closeErr != nil {
@@ -76,6 +77,7 @@ func (p *preparation) run(ctx context.Context) error {
 	if err := p.compare(ctx); err != nil {
 		return err
 	}
+	p.begun = true
 	if err := p.forget(ctx, state); err != nil {
 		return err
 	}
@@ -395,36 +397,16 @@ func (p *preparation) warnings() {
 		is, err2 := p.f.read(versionDir(p.To) + "/" + name)
 		return err1 != nil && err2 != nil || err1 == nil && err2 == nil && string(was) == string(is)
 	}
-	if !same("vm.args") && !same("vm.args.src") || !same("vm.args.src") {
-		p.out.Warnings = append(p.out.Warnings, "vm.args differs: its flags are taken at the next start")
+	flags := "vm.args"
+	if p.f.exists(versionDir(p.To) + "/vm.args.src") {
+		flags = "vm.args.src" // of which the start script makes the other
+	}
+	if !same(flags) {
+		p.out.Warnings = append(p.out.Warnings, "vm.args differs: its flags are those of the next start")
 	}
 	if !same("env.sh") {
 		p.out.Warnings = append(p.out.Warnings, "env.sh differs: the environment of the process is that of the next start")
 	}
-	if p.consolidatedDiffers() {
-		p.out.Warnings = append(p.out.Warnings, "consolidated protocols of Elixir differ: the running ones stay until the next start")
-	}
-}
-
-func (p *preparation) consolidatedDiffers() bool {
-	was, err1 := p.f.names(versionDir(p.From) + "/consolidated")
-	is, err2 := p.f.names(versionDir(p.To) + "/consolidated")
-	if err1 != nil || err2 != nil || len(was) == 0 && len(is) == 0 {
-		return false
-	}
-	slices.Sort(was)
-	slices.Sort(is)
-	if !slices.Equal(was, is) {
-		return true
-	}
-	for _, name := range is {
-		a, err1 := p.f.read(versionDir(p.From) + "/consolidated/" + name)
-		b, err2 := p.f.read(versionDir(p.To) + "/consolidated/" + name)
-		if err1 != nil || err2 != nil || string(a) != string(b) {
-			return true
-		}
-	}
-	return false
 }
 
 // undo takes away what was made. Its own errors are not told: the next Prepare begins with the same.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/beamkeeper/beamkeeper/etf"
+	"github.com/beamkeeper/beamkeeper/release"
 )
 
 // relup is the instructions between two versions.
@@ -65,7 +66,7 @@ func scriptFor(t etf.Term, version string) etf.List {
 func (j Job) makeRelup(ctx context.Context) (relup, error) {
 	v, err := j.systools(ctx, true)
 	source := "appups"
-	if _, ok := exception(err); ok && j.Erl != "" {
+	if errors.Is(err, ErrNotPossible) && j.Erl != "" { // systools raised, or is not there
 		source = "appups, offline"
 		v, err = j.systoolsOffline(ctx, true)
 	}
@@ -170,23 +171,39 @@ func (r *relup) check() error {
 	return nil
 }
 
-// withEnvironment adds the instruction that sets the environments, behind the point of no return: what is before it is
-// executed by a mere check too.
-func withEnvironment(script etf.List) etf.List {
-	apply := etf.Tuple{etf.Atom("apply"), etf.Tuple{etf.Atom("erl_eval"), etf.Atom("exprs"), etf.List{forms(source("environment"), unbound), etf.List{}}}}
+// apply is an instruction that evaluates expressions.
+func apply(text string) etf.Term {
+	return etf.Tuple{etf.Atom("apply"), etf.Tuple{etf.Atom("erl_eval"), etf.Atom("exprs"), etf.List{forms(text, unbound), etf.List{}}}}
+}
+
+// completed adds the instruction that sets the environments, behind the point of no return: what is before it is
+// executed by a mere check too. A release of Elixir also gets its consolidated protocols, behind the last module.
+func (j Job) completed(script etf.List, from, to string) etf.List {
 	at := slices.IndexFunc(script, func(t etf.Term) bool { return t == etf.Term(etf.Atom("point_of_no_return")) })
-	return slices.Insert(slices.Clone(script), at+1, etf.Term(apply)) // without one, all of it is behind
+	all := slices.Insert(slices.Clone(script), at+1, apply(source("environment"))) // without one, all of it is behind
+	if j.Language != release.Elixir {
+		return all
+	}
+	last := len(all)
+	for i, t := range all {
+		if t, ok := t.(etf.Tuple); ok && (t[0] == etf.Term(etf.Atom("load")) || t[0] == etf.Term(etf.Atom("remove"))) {
+			last = i + 1
+		}
+	}
+	versions := fmt.Sprintf("From = %s, To = %s,\n", etf.Format(erlangString(from)), etf.Format(erlangString(to)))
+	return slices.Insert(all, last, apply(versions+source("protocols")))
 }
 
 // file is the relup as release_handler reads it.
 func (r relup) file(j Job) []byte {
-	entry := func(script etf.List) etf.List {
+	entry := func(script etf.List, from, to string) etf.List {
 		if script == nil {
 			return etf.List{}
 		}
-		return etf.List{etf.Tuple{erlangString(j.From), etf.List{}, withEnvironment(script)}}
+		return etf.List{etf.Tuple{erlangString(j.From), etf.List{}, j.completed(script, from, to)}}
 	}
-	return fmt.Appendf(nil, "%%%% coding: utf-8\n%s.\n", etf.Format(etf.Tuple{erlangString(j.To), entry(r.up), entry(r.down)}))
+	t := etf.Tuple{erlangString(j.To), entry(r.up, j.From, j.To), entry(r.down, j.To, j.From)}
+	return fmt.Appendf(nil, "%%%% coding: utf-8\n%s.\n", etf.Format(t))
 }
 
 // steps are the instructions as a person reads them.

@@ -1,9 +1,7 @@
 package upgrade_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,6 +53,12 @@ func TestJob_UpDownUpAndOn(t *testing.T) {
 		i.want("1", c, "state")
 		i.install(j)
 		i.want("{2,1}", c, "state")
+		if app == sampletest.HotErlang { // its dependencies have appups of their own
+			i.want(`{"1.1.0","1.1.0"}`, "hot_stats", "version")
+			i.want(`{"1.1.0","1.1.0"}`, "hot_names", "version")
+		} else {
+			i.want(`{<<"0.2.0">>,<<"hello from 0.2.0">>}`, "erlang", "delete_element", int64(3), mustCall(t, i, "Elixir.HotElixir.Greeter", "greet"))
+		}
 		if s := i.look(j); s.Running != "0.2.0" || s.Permanent != "0.1.0" || s.Boots != "0.1.0" || s.Committed("0.2.0") {
 			t.Errorf("installed: %+v", s)
 		}
@@ -142,6 +146,3 @@ func kinds(err error) string {
 	slices.Sort(names)
 	return strings.Join(names, ", ")
 }
-
-var _ = context.Background
-var _ = fmt.Sprint

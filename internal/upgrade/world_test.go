@@ -60,6 +60,9 @@ func storeFor(t testing.TB, otp nodetest.OTP) *store {
 		return s
 	}
 	dir := filepath.Join(shared.dir, otp.Release)
+	if err := os.MkdirAll(filepath.Join(dir, "var"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	s := &store{bucket: release.NewLocalBucket(filepath.Join(dir, "bucket")), releases: make(map[string]release.Release)}
 	var err error
 	s.Store, err = release.OpenStore(release.StoreConfig{
@@ -105,7 +108,6 @@ type instance struct {
 	env   []launch.Var
 	epmd  int
 	run   string
-	tag   string
 
 	node    *node.Node
 	peer    node.Name
@@ -130,7 +132,11 @@ func begin(t testing.TB, otp nodetest.OTP, app, version string, options ...optio
 	t.Helper()
 	n := shared.serial.Add(1)
 	i := &instance{
-		t: t, otp: otp, store: storeFor(t, otp), app: app, name: fmt.Sprintf("%s-%06d", app, n), epmd: nodetest.StartEPMD(t), run: t.TempDir(),
+		t: t, otp: otp, store: storeFor(t, otp), app: app, name: fmt.Sprintf("%s-%06d", app, n), epmd: nodetest.StartEPMD(t),
+		run: filepath.Join(shared.dir, fmt.Sprintf("run%d", n)), // a folder of t is closed to other users
+	}
+	if err := os.MkdirAll(i.run, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	for _, o := range options {
 		o(i)
@@ -212,6 +218,9 @@ func (i *instance) start() {
 
 // kill ends the BEAM at once.
 func (i *instance) kill() {
+	if i.started == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if err := process.KillAll(ctx, i.started.Identity()); err != nil {

@@ -8,7 +8,8 @@ defmodule HotElixir.Application do
 
   @impl true
   def config_change(changed, new, removed) do
-    Application.put_env(:hot_elixir, :seen_config_change, {Enum.sort(Keyword.keys(changed)), Keyword.keys(new), removed})
+    names = &Enum.sort(Keyword.keys(&1))
+    :persistent_term.put(:hot_config_change, {names.(changed), names.(new), removed})
     :ok
   end
 end

@@ -11,4 +11,4 @@ start(_Type, _Args) ->
 stop(_State) -> ok.
 
 config_change(Changed, New, Removed) ->
-    application:set_env(hot_erlang, seen_config_change, {lists:sort(Changed), lists:sort(New), lists:sort(Removed)}).
+    persistent_term:put(hot_config_change, {lists:sort(Changed), lists:sort(New), lists:sort(Removed)}).

@@ -1,0 +1,465 @@
+package upgrade_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/beamkeeper/beamkeeper/etf"
+	"github.com/beamkeeper/beamkeeper/internal/sampletest"
+	"github.com/beamkeeper/beamkeeper/internal/upgrade"
+	"github.com/beamkeeper/beamkeeper/node/nodetest"
+	"github.com/beamkeeper/beamkeeper/release"
+)
+
+// tree lists what is in a folder, but for the sizes of what the BEAM writes.
+func tree(t *testing.T, root string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		all = append(all, strings.TrimPrefix(name, root))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// What cannot be prepared leaves nothing behind, in the folder and in release_handler.
+func TestPrepare_WhatIsNotPossible(t *testing.T) {
+	t.Parallel()
+	otp := nodetest.WantAny(t)
+	for _, c := range []struct{ app, version, want string }{
+		{sampletest.HotErlang, "0.2.3", "illegal_instruction_after_point_of_no_return"},
+		{sampletest.HotErlang, "0.2.4", "hot_erlang"}, // the application without an appup is named
+		{sampletest.HotElixir, "0.2.4", "hot_"},
+		{sampletest.HotElixir, "0.2.5", "HOT_SECRET is missing"},
+		{sampletest.HotErlang, "0.3.0", "hot_erlang"}, // leads from 0.2 only
+	} {
+		t.Run(c.app+" "+c.version, func(t *testing.T) {
+			t.Parallel()
+			i := begin(t, otp, c.app, "0.1.0")
+			j := i.job("0.1.0", c.version)
+			before, env := tree(t, i.root()), i.eval("application", "get_all_env", etf.Atom(c.app))
+			for range 2 {
+				_, err := j.Prepare(limited(t))
+				if got := kinds(err); got != "not possible" || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("Prepare = %v (%s), want %s", err, got, c.want)
+				}
+			}
+			if after := tree(t, i.root()); !slices.Equal(before, after) {
+				t.Errorf("left behind: %q", slices.DeleteFunc(after, func(s string) bool { return slices.Contains(before, s) }))
+			}
+			if after := i.eval("application", "get_all_env", etf.Atom(c.app)); after != env {
+				t.Errorf("the environment is %s, was %s", after, env)
+			}
+			if s := i.look(j); len(s.Releases) != 1 || !s.Committed("0.1.0") {
+				t.Errorf("%+v", s)
+			}
+			if err := j.Install(limited(t), upgrade.Options{}); kinds(err) != "not possible" {
+				t.Errorf("Install without Prepare = %v", err)
+			}
+		})
+	}
+	for _, c := range []struct {
+		why    string
+		change func(*upgrade.Job)
+	}{
+		{"gleam", func(j *upgrade.Job) { j.Language = release.Gleam }},
+		{"not a name", func(j *upgrade.Job) { j.To = "../0.2.0" }},
+		{"the same version", func(j *upgrade.Job) { j.To = j.From }},
+	} {
+		j := upgrade.Job{Name: "shop", From: "1", To: "2", Language: release.Erlang, Root: t.TempDir()}
+		c.change(&j)
+		if _, err := j.Prepare(limited(t)); kinds(err) != "not possible" {
+			t.Errorf("%s: Prepare = %v", c.why, err)
+		}
+	}
+}
+
+// A code_change that crashes ends the BEAM; the next start boots the old version.
+func TestInstall_CodeChangeThatCrashes(t *testing.T) {
+	t.Parallel()
+	for _, otp := range nodetest.Want(t, "25", "29") {
+		t.Run(otp.Release, func(t *testing.T) {
+			t.Parallel()
+			i := begin(t, otp, sampletest.HotErlang, "0.1.0")
+			j := i.job("0.1.0", "0.2.2")
+			i.prepare(j)
+			done := make(chan error, 1)
+			ctx := limited(t)
+			go func() { done <- j.Install(ctx, upgrade.Options{Every: 20 * time.Millisecond}) }()
+			i.ended()
+			i.start()
+			err := <-done
+			if got := kinds(err); got != "broken, restarted" {
+				t.Errorf("Install = %v (%s)", err, got)
+			}
+			i.want("0", "hot_counter", "state")
+			if s := i.look(j); !s.Committed("0.1.0") {
+				t.Errorf("%+v", s)
+			}
+			if err := j.Clean(limited(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A code_change may take its time: longer than the five seconds of OTP's defaults. The loss of the link and the end
+// of whoever began it change nothing.
+func TestInstall_SlowCodeChange(t *testing.T) {
+	t.Parallel()
+	ms := "7000"
+	if os.Getenv("BEAMKEEPER_SLOW") != "" {
+		ms = "90000"
+	}
+	i := begin(t, nodetest.WantAny(t), sampletest.HotErlang, "0.1.0", withEnv("HOT_SLOW_MS", ms))
+	i.eval("hot_counter", "bump")
+	j := i.job("0.1.0", "0.2.1")
+	i.prepare(j)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	err := j.Install(ctx, upgrade.Options{Every: 50 * time.Millisecond, Progress: func(p upgrade.Progress) {
+		if p.Doing == "code_change" && p.Suspended > 0 && p.Waiting != nil && p.Waiting.Name == "hot_counter" {
+			cancel() // as a daemon that ends
+		}
+	}})
+	if got := kinds(err); got != "transient" || !errors.Is(err, context.Canceled) {
+		t.Fatalf("Install = %v (%s)", err, got)
+	}
+	err = j.Install(limited(t), upgrade.Options{Ceiling: 10 * time.Millisecond})
+	if got := kinds(err); got != "broken, ceiling" {
+		t.Errorf("Install with a low ceiling = %v (%s)", err, got)
+	}
+	if _, err := j.Prepare(limited(t)); kinds(err) != "transient" {
+		t.Errorf("Prepare meanwhile = %v", err)
+	}
+	if err := j.Commit(limited(t), false); kinds(err) != "transient" {
+		t.Errorf("Commit meanwhile = %v", err)
+	}
+	var lost, found atomic.Bool
+	cut := j
+	cut.Node = &flaky{Node: i, fail: func() bool { return found.Load() && lost.CompareAndSwap(false, true) }}
+	err = cut.Install(limited(t), upgrade.Options{Every: 50 * time.Millisecond, Progress: func(upgrade.Progress) { found.Store(true) }})
+	if err != nil || !lost.Load() {
+		t.Fatalf("Install after a lost link: %v, lost %v", err, lost.Load())
+	}
+	i.want("{2,1}", "hot_counter", "state")
+	i.commit(j)
+}
+
+// flaky is a link that is lost now and then.
+type flaky struct {
+	upgrade.Node
+	fail func() bool
+}
+
+func (f *flaky) Call(ctx context.Context, mod, fun etf.Atom, args ...etf.Term) (etf.Term, error) {
+	if f.fail() {
+		return nil, errors.New("the link is cut")
+	}
+	return f.Node.Call(ctx, mod, fun, args...)
+}
+
+// A supervisor that does not answer would have release_handler restart the BEAM. It is found before.
+func TestInstall_BusySupervisor(t *testing.T) {
+	t.Parallel()
+	i := begin(t, nodetest.WantAny(t), sampletest.HotErlang, "0.1.0")
+	if _, err := i.call("hot_busy_sup", "busy", int64(600_000)); err != nil {
+		t.Fatal(err)
+	}
+	i.eventually("the supervisor is busy", func() bool {
+		return strings.Contains(i.eval("erlang", "process_info", mustCall(t, i, "erlang", "whereis", etf.Atom("hot_busy_sup")), etf.Atom("current_stacktrace")), "sleep")
+	})
+	j := i.job("0.1.0", "0.2.0")
+	p := i.prepare(j)
+	if len(p.Unresponsive) != 1 || p.Unresponsive[0].Name != "hot_busy_sup" || p.Unresponsive[0].App != "hot_erlang" || !p.Unresponsive[0].Fatal {
+		t.Errorf("Prepare found %+v", p.Unresponsive)
+	}
+	err := j.Install(limited(t), upgrade.Options{})
+	if got := kinds(err); got != "transient" || !strings.Contains(err.Error(), "hot_busy_sup") {
+		t.Errorf("Install = %v (%s)", err, got)
+	}
+	live, err := upgrade.Facts(limited(t), i)
+	if err != nil || len(live.Unresponsive) != 1 {
+		t.Errorf("Facts = %+v, %v", live, err)
+	}
+	i.want("0", "hot_counter", "state")
+	if err := j.Clean(limited(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// A process that does not answer system messages would never be suspended.
+func TestPrepare_SuspendedProcess(t *testing.T) {
+	t.Parallel()
+	i := begin(t, nodetest.WantAny(t), sampletest.HotErlang, "0.1.0")
+	if _, err := i.call("sys", "suspend", etf.Atom("hot_counter")); err != nil {
+		t.Fatal(err)
+	}
+	j := i.job("0.1.0", "0.2.0")
+	p := i.prepare(j)
+	if len(p.Unresponsive) != 1 || p.Unresponsive[0].Name != "hot_counter" {
+		t.Errorf("Prepare found %+v", p.Unresponsive)
+	}
+}
+
+func mustCall(t *testing.T, i *instance, mod, fun etf.Atom, args ...etf.Term) etf.Term {
+	t.Helper()
+	v, err := i.call(mod, fun, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// A process that stays in old code is listed before a commit and before the third version, and is killed only when that is
+// asked for.
+func TestCommit_Lingering(t *testing.T) {
+	t.Parallel()
+	i := begin(t, nodetest.WantAny(t), sampletest.HotErlang, "0.1.0")
+	first := mustCall(t, i, "hot_counter", "linger")
+	alive := func() bool { return i.eval("erlang", "is_process_alive", first) == "true" }
+	j := i.job("0.1.0", "0.2.0")
+	p := i.prepare(j)
+	if len(p.Lingering) != 0 {
+		t.Errorf("before any upgrade: %+v", p.Lingering)
+	}
+	i.install(j)
+	list, err := j.Lingering(limited(t))
+	if err != nil || len(list) != 1 || !slices.Equal(list[0].Modules, []string{"hot_counter"}) || list[0].Pid == "" {
+		t.Errorf("Lingering = %+v, %v", list, err)
+	}
+	err = j.Commit(limited(t), false)
+	var l *upgrade.LingeringError
+	if got := kinds(err); got != "lingering, transient" || !errors.As(err, &l) || len(l.Processes) != 1 || !alive() {
+		t.Errorf("Commit = %v (%s), alive %v", err, got, alive())
+	}
+	if s := i.look(j); s.Permanent != "0.1.0" {
+		t.Errorf("it was committed: %+v", s)
+	}
+	// On from there, without a commit in between.
+
+	next := i.job("0.2.0", "0.3.0")
+	if p = i.prepare(next); len(p.Lingering) != 1 {
+		t.Errorf("before the third version: %+v", p.Lingering)
+	}
+	err = next.Install(limited(t), upgrade.Options{})
+	if got := kinds(err); got != "lingering, transient" || !alive() {
+		t.Errorf("Install = %v (%s), alive %v", err, got, alive())
+	}
+	second := mustCall(t, i, "hot_counter", "linger")
+	if err := next.Install(limited(t), upgrade.Options{Kill: true}); err != nil {
+		t.Fatal(err)
+	}
+	if alive() {
+		t.Error("the process in the oldest code lives on")
+	}
+	if i.eval("erlang", "is_process_alive", second) != "true" {
+		t.Error("the process in the code before was killed at once")
+	}
+	i.want("{3,0}", "hot_counter", "state")
+	if err := next.Commit(limited(t), true); err != nil {
+		t.Fatal(err)
+	}
+	if i.eval("erlang", "is_process_alive", second) != "false" {
+		t.Error("Commit with kill left the process in old code")
+	}
+}
+
+// After a commit the way back is still open: while the BEAM runs, and after a cold start.
+func TestRevert_AfterCommit(t *testing.T) {
+	each(t, func(t *testing.T, otp nodetest.OTP, app string) {
+		if otp.Release == "27" {
+			t.Skip("25 and 29 show it")
+		}
+		i := begin(t, otp, app, "0.1.0")
+		script := filepath.Join(i.root(), "bin", app)
+		old, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := i.job("0.1.0", "0.2.0")
+		i.prepare(j)
+		i.install(j)
+		i.commit(j)
+		i.commit(j) // again is no error
+		i.kill()
+		i.start()
+		i.eval(counter(app), "bump")
+		i.want("{2,1}", counter(app), "state")
+		if err := j.Clean(limited(t)); kinds(err) != "not possible" {
+			t.Errorf("Clean of what runs = %v", err)
+		}
+		for range 2 {
+			if err := j.Revert(limited(t), upgrade.Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		i.want("1", counter(app), "state")
+		if now, err := os.ReadFile(script); err != nil || string(now) != string(old) {
+			t.Errorf("bin/%s is not the old one: %v", app, err)
+		}
+		i.kill()
+		i.start()
+		i.want("0", counter(app), "state")
+		if s := i.look(j); !s.Committed("0.1.0") {
+			t.Errorf("%+v", s)
+		}
+		if err := j.Clean(limited(t)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(i.root(), "lib", app+"-0.2.0")); err == nil {
+			t.Error("Clean left the new version's library")
+		}
+	})
+}
+
+// A relup without a way down can be installed, and says so; there is no Revert then.
+func TestRevert_WithoutInstructions(t *testing.T) {
+	t.Parallel()
+	i := begin(t, nodetest.WantAny(t), sampletest.HotErlang, "0.1.0")
+	j := i.job("0.1.0", "0.2.0")
+	// the same release with an appup that only leads up
+	j.New = copyTree(t, j.New)
+	appup := filepath.Join(j.New, "lib/hot_erlang-0.2.0/ebin/hot_erlang.appup")
+	os.Remove(appup)
+	if err := os.WriteFile(appup, []byte(`{"0.2.0", [{"0.1.0", [{update, hot_counter, {advanced, []}}]}], []}.`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := i.prepare(j)
+	if p.CanRevert || p.WhyNot == "" {
+		t.Errorf("Prepare = %+v", p)
+	}
+	i.install(j)
+	err := j.Revert(limited(t), upgrade.Options{})
+	if got := kinds(err); got != "no way back, not possible" {
+		t.Errorf("Revert = %v (%s)", err, got)
+	}
+	i.want("{2,0}", "hot_counter", "state")
+}
+
+func copyTree(t *testing.T, from string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "tree")
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v: %s", err, out)
+	}
+	return to
+}
+
+// A node without systools has its relup made by an erl of the host.
+func TestPrepare_Offline(t *testing.T) {
+	t.Parallel()
+	otp := nodetest.WantAny(t)
+	i := begin(t, otp, sampletest.HotErlang, "0.1.0")
+	beams, _ := filepath.Glob(filepath.Join(i.root(), "lib", "sasl-*", "ebin", "systools*.beam"))
+	if len(beams) == 0 {
+		t.Fatal("no systools in the release")
+	}
+	for _, beam := range beams {
+		if err := os.Remove(beam); err != nil {
+			t.Fatal(err)
+		}
+		module := etf.Atom(strings.TrimSuffix(filepath.Base(beam), ".beam"))
+		i.eval("code", "delete", module)
+		i.eval("code", "purge", module)
+	}
+	j := i.job("0.1.0", "0.2.0")
+	if _, err := j.Prepare(limited(t)); kinds(err) != "not possible" {
+		t.Errorf("without any = %v", err)
+	}
+	j.Erl = filepath.Join(otp.Bin, "erl")
+	if p := i.prepare(j); p.Relup != "appups, offline" || !p.CanRevert {
+		t.Errorf("Prepare = %+v", p)
+	}
+	i.install(j)
+	i.want("{2,0}", "hot_counter", "state")
+	if live, err := upgrade.Facts(limited(t), i); err != nil || live.Systools || !live.ReleaseHandler || live.Version != "0.2.0" ||
+		live.Name != "hot_erlang" || live.DiskFree <= 0 || live.Processes == 0 || live.ERTS == "" || len(live.Applications) < 5 {
+		t.Errorf("Facts = %+v, %v", live, err)
+	}
+}
+
+// The instance runs as somebody who may not write into the release: what release_handler writes, it can.
+func TestJob_AsAnotherUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	for _, app := range []string{sampletest.HotErlang, sampletest.HotElixir} {
+		t.Run(app, func(t *testing.T) {
+			t.Parallel()
+			i := begin(t, nodetest.WantAny(t), app, "0.1.0", asUser("nobody", 65534, 65534))
+			j := i.job("0.1.0", "0.2.0")
+			i.prepare(j)
+			i.install(j)
+			i.want("{2,0}", counter(app), "state")
+			i.commit(j)
+			if s := i.look(j); !s.Committed("0.2.0") {
+				t.Errorf("%+v", s)
+			}
+			for name, want := range map[string]bool{
+				"releases/RELEASES": true, "releases": false, "lib": false, "releases/0.2.0": false, "releases/0.2.0/relup": false,
+				"lib/" + app + "-0.2.0/ebin": false, "bin/" + app: false,
+			} {
+				cmd := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-w", filepath.Join(i.root(), name))
+				if got := cmd.Run() == nil; got != want {
+					t.Errorf("%s can be written by its user: %v, want %v", name, got, want)
+				}
+			}
+			i.kill()
+			i.start()
+			i.want("{2,0}", counter(app), "state")
+			if err := j.Revert(limited(t), upgrade.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Clean(limited(t)); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// Prepare broken off anywhere, and begun again, comes to its end.
+func TestPrepare_BrokenOff(t *testing.T) {
+	t.Parallel()
+	i := begin(t, nodetest.WantAny(t), sampletest.HotErlang, "0.1.0")
+	j := i.job("0.1.0", "0.2.0")
+	for n := range 12 {
+		ctx, cancel := context.WithCancel(context.Background())
+		left := atomic.Int64{}
+		left.Store(int64(n))
+		broken := j
+		broken.Node = &flaky{Node: i, fail: func() bool {
+			if left.Add(-1) >= 0 {
+				return false
+			}
+			cancel()
+			return true
+		}}
+		_, err := broken.Prepare(ctx)
+		if err == nil {
+			break
+		}
+		if got := kinds(err); got != "transient" {
+			t.Errorf("broken off at call %d: %v (%s)", n, err, got)
+		}
+		cancel()
+	}
+	i.prepare(j)
+	i.prepare(j) // again
+	i.install(j)
+	i.want("{2,0}", "hot_counter", "state")
+}
