@@ -43,6 +43,7 @@ type AppSpec struct {
 	Mesh     bool     // ready instances are connected to each other
 	MeshWith []string // and to those of these apps, which have the same cookie
 	Keep     int      // old releases kept on disk; 0: 3, negative: none
+	History  int      // deployments kept; 0: 200
 	Limits   Limits
 
 	Surroundings Surroundings
@@ -210,6 +211,7 @@ func (a AppSpec) withDefaults() AppSpec {
 	setDefault(&a.CrashLoop.Window, 10*time.Minute)
 	setDefault(&a.RollbackTimeout, 10*time.Minute)
 	setDefault(&a.Keep, 3)
+	setDefault(&a.History, 200)
 	a.Keep = max(a.Keep, 0)
 	a.digest = ""
 	a.digest = a.settings()

@@ -35,7 +35,7 @@ func command[T any](ctx context.Context, s *System, app string, do func(*manager
 	}
 	answer := make(chan reply, 1)
 	caller, _ := api.CallerFrom(ctx)
-	msg := &msgCommand{reply: answer, by: caller.Name(), do: func(m *manager) (any, error) { return do(m) }}
+	msg := &msgCommand{reply: answer, by: caller.Name(), author: caller.Author(), do: func(m *manager) (any, error) { return do(m) }}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	look := time.NewTicker(50 * time.Millisecond)
@@ -459,10 +459,29 @@ func (s *System) History(_ context.Context, app string) (list []api.HistoryEntry
 		return nil, s.unknownApp(app)
 	}
 	err = s.cfg.State.View(func(tx *state.Tx) error {
-		list, err = tx.History(app)
-		return err
+		if list, err = tx.History(app); err != nil {
+			return err
+		}
+		return underWay(tx, list)
 	})
 	return list, asAPI(err)
+}
+
+// underWay fills in what is known of deployments that have not ended.
+func underWay(tx *state.Tx, list []api.HistoryEntry) error {
+	for i := range list {
+		if list[i].Outcome != "" {
+			continue
+		}
+		d, ok, err := tx.Deployment(list[i].Deployment)
+		if err != nil {
+			return err
+		}
+		if ok {
+			state.Outcome(&list[i], d)
+		}
+	}
+	return nil
 }
 
 // Began is the ID of the last event of the daemons before this one.

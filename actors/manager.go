@@ -65,6 +65,7 @@ type manager struct {
 	by      string      // who asked for it by the Erlang API
 	next    *time.Timer // looks again
 	waits   bool        // what current.json says waits for a deploy window
+	author  string      // who asked for the next deployment, for records
 }
 
 // seenKey is an instance of a deployment, before and after the start of its first OS process.
@@ -130,7 +131,7 @@ func (m *manager) handle(message any) error {
 		if err := m.windowOpens(); err != nil {
 			return err
 		}
-		m.trigger, m.by = triggerConfig, ""
+		m.trigger, m.by, m.author = triggerConfig, "", ""
 		defer func() { m.trigger = "" }()
 	case msgBegin:
 		m.sys.begin(m.self, m.spec.Name, "")
@@ -194,7 +195,7 @@ func (m *manager) command(c *msgCommand) {
 	if !c.taken.CompareAndSwap(false, true) {
 		return
 	}
-	m.by = c.by
+	m.by, m.author = c.by, c.author
 	answered := false
 	defer func() {
 		if !answered { // it panicked
@@ -437,8 +438,8 @@ func (m *manager) wish(p picture, rel state.Release, source, token string, also 
 		if rel.Signature != "" && rel.PublishedAt.After(a.Signed) {
 			a.Signed = rel.PublishedAt
 		}
-		if source == state.SourceOperator {
-			a.By = m.by
+		if a.Author = ""; source == state.SourceOperator {
+			a.By, a.Author = m.by, m.author
 		}
 		a.Failed, a.Halted, a.Short = "", "", nil
 		if token != "" {
@@ -484,11 +485,11 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 	}
 	switch {
 	case m.trigger != "":
-		d.By = m.by
+		d.By, d.Author = m.by, m.author
 	case p.app.Failed != "":
 		d.Trigger = triggerRestore
-	default:
-		d.By = p.app.By
+	case p.app.Source == state.SourceOperator:
+		d.By, d.Author = p.app.By, p.app.Author
 	}
 	if d.By != "" && d.Trigger == state.SourceOperator {
 		d.Trigger = triggerAPI
@@ -505,7 +506,8 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 	case m.notHot(p, rel) == "":
 		d.Kind = api.KindHot
 	}
-	m.trigger, m.by = "", ""
+	d.Why = m.whyFull(p, rel, d)
+	m.trigger, m.by, m.author = "", "", ""
 	err := m.sys.record(func(tx *state.Tx, say func(api.Event)) (err error) {
 		if d.ID, err = tx.NextDeployment(); err != nil {
 			return err
@@ -523,7 +525,7 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 		say(api.Event{
 			Type: api.EventDeploymentStarted, App: d.App, Deployment: d.ID, Version: d.To,
 			Message: fmt.Sprintf("deployment %s: %s %s to %s", d.ID, d.App, firstOf(d.From, "nothing"), d.To),
-			Data:    withAsker(map[string]any{"kind": d.Kind, "trigger": d.Trigger, "from": d.From}, d.By),
+			Data:    withAsker(map[string]any{"kind": d.Kind, "trigger": d.Trigger, "from": d.From, "author": d.Author, "why": d.Why}, d.By),
 		})
 		return errors.Join(tx.PutApp(app), tx.PutDeployment(d))
 	})
@@ -868,12 +870,16 @@ func (m *manager) succeed(p picture, rel state.Release, sha string) error {
 
 // prune begins to remove the releases that nothing needs.
 func (m *manager) prune() {
-	app, keep := m.spec.Name, m.spec.Keep
+	app, keep, history := m.spec.Name, m.spec.Keep, m.spec.History
 	keepers := m.keepers()
 	m.sys.job(m.sys.ctx, m.self, func(ctx context.Context) any {
 		if release, err := m.sys.alone(ctx, app); err == nil {
 			_ = m.sys.cfg.Releases.RemoveInstance(app, app+preCommandsSuffix) // that a killed daemon left
 			release()
+		}
+		err := m.sys.cfg.State.Update(func(tx *state.Tx) error { return tx.TrimDeployments(app, history) })
+		if err != nil {
+			m.sys.log.Warn("remove old deployments", "app", app, "err", err)
 		}
 		if _, err := m.sys.cfg.Releases.Prune(app, keep, keepers); err != nil {
 			m.sys.log.Warn("prune old releases", "app", app, "err", err)
@@ -952,6 +958,9 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 		if outcome == api.DeploymentRefused {
 			sayRefused(d, why, say)
 		}
+		if err := tx.EndHistory(d); err != nil {
+			return err
+		}
 		say(endOf(d, why))
 		return errors.Join(tx.PutApp(app), tx.PutDeployment(d))
 	})
@@ -963,6 +972,14 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 	}
 	m.sys.send(m.self, msgWake{})
 	return nil
+}
+
+// whyFull says why a deployment that could have been a hot one is not; empty where nobody would ask.
+func (m *manager) whyFull(p picture, rel state.Release, d api.Deployment) string {
+	if d.Kind != api.KindFull || d.From == "" || goesBack(&d) || same(rel, p.app.Settled) {
+		return ""
+	}
+	return m.notHot(p, rel)
 }
 
 // endOf is the event of a deployment's end.

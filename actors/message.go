@@ -44,10 +44,11 @@ type (
 	msgResume struct{}
 	// To a manager: do what an operator asks.
 	msgCommand struct {
-		do    func(*manager) (any, error)
-		by    string // who asks by the Erlang API; empty: an operator
-		reply chan<- reply
-		taken atomic.Bool // by a manager: it may be in the mailboxes of two, as one that crashes loses its own
+		do     func(*manager) (any, error)
+		by     string // who asks by the Erlang API; empty: an operator
+		author string // who asks, for records; empty: not known
+		reply  chan<- reply
+		taken  atomic.Bool // by a manager: it may be in the mailboxes of two, as one that crashes loses its own
 	}
 
 	// To instances: start an instance's actor.

@@ -45,6 +45,7 @@ var startSettings = map[string]bool{
 	"MeshWith":        false,
 	"Windows":         false,
 	"Keep":            false,
+	"History":         false,
 }
 
 // settings is a digest of what an OS process is started with. Settings that are not used do not count, so that it stays

@@ -10,6 +10,7 @@
 //	POST /v1/apps/{app}/instances/{instance}/{start|stop|restart}
 //	POST /v1/apps/{app}/poll                            looks at the bucket now; over TCP too, with a token
 //	POST /v1/apps/{app}/scale                           {"replicas":2}
+//	POST /v1/apps/{app}/plan                            api.PlanRequest; what a deployment would do
 //	POST /v1/deployments                                api.DeployRequest; answers 202 and the deployment
 //	GET  /v1/deployments?app=&limit=
 //	GET  /v1/deployments/{id}

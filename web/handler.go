@@ -52,6 +52,7 @@ func (s *Server) handler(readOnly bool) http.Handler {
 	change("POST /v1/apps/{app}/scale", http.StatusOK, s.scale)
 	read("GET /v1/apps/{app}/ghosts", s.ghosts)
 	change("POST /v1/apps/{app}/ghosts/clear", http.StatusOK, s.clearGhosts)
+	change("POST /v1/apps/{app}/plan", http.StatusOK, s.plan)
 	change("POST /v1/apps/{app}/pin", http.StatusAccepted, onVersion(s.control.Pin))
 	change("POST /v1/apps/{app}/rollback", http.StatusAccepted, onVersion(s.control.Rollback))
 	for verb, do := range map[string]func(context.Context, string) error{"unpin": s.control.Unpin, "freeze": s.control.Freeze, "unfreeze": s.control.Unfreeze} {

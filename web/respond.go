@@ -58,7 +58,11 @@ func respondError(w http.ResponseWriter, err error) {
 
 // decode reads the request's body, one JSON object of known keys, into v. An empty body leaves v as it is.
 func decode(w http.ResponseWriter, r *http.Request, v any) error {
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	return decodeUpTo(w, r, maxBodyBytes, v)
+}
+
+func decodeUpTo(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
 	if errors.Is(err, io.EOF) {

@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/beamkeeper/beamkeeper/internal/api"
@@ -81,6 +82,17 @@ func (f *fakeControl) ends(ctx context.Context, id string, kill bool, outcome st
 	return d, f.change(ctx, api.Target{App: "sample"}, func() {})
 }
 
+func (f *fakeControl) Plan(_ context.Context, r api.PlanRequest) (api.Plan, error) {
+	if err := f.find(api.Target{App: r.App}); err != nil {
+		return api.Plan{}, err
+	}
+	p := api.Plan{App: r.App, From: "0.1.0", To: r.Version, Verdict: "FULL", Kind: r.Kind}
+	if r.File != nil {
+		p.File, p.Changes = r.File.Name, r.File.Contents
+	}
+	return p, nil
+}
+
 func (f *fakeControl) mode(ctx context.Context, app, mode string) error {
 	return f.change(ctx, api.Target{App: app}, func() { f.app.Mode = mode })
 }
@@ -122,6 +134,17 @@ func contractVersions(ctx context.Context, t *testing.T, c api.Control) {
 	}
 	if d, err := c.RevertDeployment(ctx, "d2"); err != nil || d.Outcome != api.DeploymentReverted {
 		t.Errorf("RevertDeployment = %+v, %v", d, err)
+	}
+	if p, err := c.Plan(ctx, api.PlanRequest{App: "sample", Version: "0.2.0", Kind: api.KindFull}); err != nil || p.To != "0.2.0" || p.Kind != "full" {
+		t.Errorf("Plan = %+v, %v", p, err)
+	}
+	large := &api.PlanFile{Name: "shop.tar.gz", Contents: []byte(`"` + strings.Repeat("x", 2<<20) + `"`)}
+	if p, err := c.Plan(ctx, api.PlanRequest{App: "sample", File: large}); err != nil || p.File != "shop.tar.gz" || len(p.Changes) != len(large.Contents) {
+		t.Errorf("Plan of a file = %s, %d bytes, %v", p.File, len(p.Changes), err)
+	}
+	var missing *api.Error
+	if _, err := c.Plan(ctx, api.PlanRequest{App: "nope"}); !errors.As(err, &missing) || missing.Code != api.CodeNotFound {
+		t.Errorf("Plan of an unknown app: %v", err)
 	}
 	if err := c.Unpin(ctx, "sample"); err != nil || mode() != "automatic" {
 		t.Errorf("Unpin: %v, mode %s", err, mode())

@@ -15,6 +15,9 @@ func appSpecs(cfg *config.Config, c cookies) []actors.AppSpec {
 	for i, a := range cfg.Applications {
 		specs[i] = appSpec(a)
 		specs[i].Cookie = c.apps[a.Name]
+		if specs[i].History = a.History; a.History == 0 {
+			specs[i].History = cfg.History
+		}
 		specs[i].Keep = cfg.Release.KeepReleases
 		if specs[i].Keep == 0 {
 			specs[i].Keep = -1 // none; 0 is the default there

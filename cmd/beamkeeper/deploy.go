@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -27,8 +26,7 @@ func (c *cli) deployCommand() *cobra.Command {
 	detach := cmd.Flags().Bool("detach", false, "return as soon as the deployment has begun")
 	timeout := cmd.Flags().Duration("timeout", 0, "wait no longer than that; the deployment goes on (exit code 7)")
 	force := forceFlag(cmd)
-	hot := cmd.Flags().Bool("hot", false, "upgrade the running VMs, or refuse")
-	full := cmd.Flags().Bool("full", false, "replace the instances, even where a hot upgrade could be done")
+	kind := kindFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if wait, _ := cmd.Flags().GetBool("wait"); !wait {
 			*detach = true
@@ -40,13 +38,8 @@ func (c *cli) deployCommand() *cobra.Command {
 			return err
 		}
 		req := api.DeployRequest{App: args[0], Force: *force}
-		switch {
-		case *hot && *full:
-			return api.Errorf(api.CodeUsage, "--hot and --full exclude each other")
-		case *hot:
-			req.Kind = api.KindHot
-		case *full:
-			req.Kind = api.KindFull
+		if req.Kind, err = kind(); err != nil {
+			return err
 		}
 		if len(args) > 1 {
 			if req.Version, err = c.versionOrFile(cmd.Context(), args[0], args[1]); err != nil {
@@ -71,13 +64,8 @@ func (c *cli) deployCommand() *cobra.Command {
 
 // versionOrFile returns the version to deploy. An argument that is a file is published to the local bucket first.
 func (c *cli) versionOrFile(ctx context.Context, app, arg string) (string, error) {
-	fi, err := os.Stat(arg)
-	isFile := err == nil && fi.Mode().IsRegular()
-	if !isFile && (strings.Contains(arg, "/") || strings.HasSuffix(arg, ".tar.gz")) {
-		return "", &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no file %s", arg), Err: err}
-	}
-	if !isFile {
-		return arg, nil
+	if isFile, err := isArchive(arg); !isFile || err != nil {
+		return arg, err
 	}
 	p, err := c.publish(ctx, publishing{app: app, file: arg})
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -39,7 +38,7 @@ func (c *cli) deploymentListCommand() *cobra.Command {
 		t := newTable(c.out)
 		t.row("ID", "APP", "FROM", "TO", "KIND", "BY", "BEGUN", "TOOK", "OUTCOME")
 		for _, d := range ds {
-			t.row(d.ID, d.App, or(d.From, "-"), d.To, d.Kind, or(d.By, d.Trigger), stamp(d.StartedAt), took(d), d.Outcome)
+			t.row(d.ID, d.App, or(d.From, "-"), d.To, d.Kind, or(or(d.By, d.Author), d.Trigger), stamp(d.StartedAt), took(d), d.Outcome)
 		}
 		return t.flush()
 	}
@@ -47,7 +46,7 @@ func (c *cli) deploymentListCommand() *cobra.Command {
 }
 
 func (c *cli) deploymentShowCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "show ID", Short: "Every step of one deployment", Args: arguments("ID"), ValidArgsFunction: c.completeDeployments}
+	cmd := &cobra.Command{Use: "show ID", Short: "The timeline of one deployment: every phase, what it took, and what it has to show", Args: arguments("ID"), ValidArgsFunction: c.completeDeployments}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		d, err := c.daemon()
@@ -110,64 +109,9 @@ func deploymentLine(d api.Deployment) string {
 		return fmt.Sprintf("%s is under way for %s", s, took(d))
 	case api.DeploymentSucceeded:
 		return fmt.Sprintf("%s succeeded in %s", s, took(d))
-	case api.DeploymentFailed:
-		return fmt.Sprintf("%s failed after %s: %s", s, took(d), brief(d.Error))
+	case api.DeploymentFailed, api.DeploymentRefused:
+		return fmt.Sprintf("%s %s after %s: %s", s, map[string]string{api.DeploymentFailed: "failed", api.DeploymentRefused: "was refused"}[d.Outcome], took(d), brief(d.Error))
 	}
 	return fmt.Sprintf("%s was %s after %s", s, d.Outcome, took(d))
 }
 
-// askedBy is who asked for a deployment, and how when that does not say it.
-func askedBy(d api.Deployment) string {
-	if d.By == "" {
-		return d.Trigger
-	}
-	return d.By + " (" + d.Trigger + ")"
-}
-
-func printDeployment(w io.Writer, d api.Deployment) error {
-	fmt.Fprintln(w, deploymentLine(d))
-	fmt.Fprintf(w, "kind %s, asked for by %s, begun %s\n", d.Kind, askedBy(d), stamp(d.StartedAt))
-	t := newTable(w)
-	printSteps(t, d.App, d.Steps)
-	for _, i := range d.Instances {
-		printSteps(t, i.Name, i.Steps)
-	}
-	if err := t.flush(); err != nil {
-		return err
-	}
-	printOutput(w, d.Steps)
-	for _, l := range d.LogTail {
-		fmt.Fprintf(w, "| %s\n", printable(l))
-	}
-	return nil
-}
-
-// printOutput shows what hooks and pre_commands have printed.
-func printOutput(w io.Writer, steps []api.DeploymentStep) {
-	for _, st := range steps {
-		if len(st.Output) == 0 {
-			continue
-		}
-		fmt.Fprintf(w, "%s %s printed:\n", st.Name, printable(st.Command))
-		for _, l := range st.Output {
-			fmt.Fprintf(w, "| %s\n", printable(l))
-		}
-	}
-}
-
-func printSteps(t table, who string, steps []api.DeploymentStep) {
-	for _, st := range steps {
-		state := "done"
-		switch {
-		case st.Error != "":
-			state = "failed: " + brief(st.Error)
-		case st.EndedAt.IsZero():
-			state = "under way"
-		}
-		name := st.Name
-		if st.Command != "" {
-			name += " " + printable(brief(st.Command))
-		}
-		t.row("  "+who, name, st.StartedAt.Local().Format("15:04:05.000"), stepAge(st), state+detail(st))
-	}
-}

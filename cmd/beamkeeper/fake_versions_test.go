@@ -89,3 +89,41 @@ func (f *fakeControl) ends(id, outcome string) (api.Deployment, error) {
 	d.Outcome, d.EndedAt = outcome, later(2500)
 	return d.Deployment, nil
 }
+
+// Plan is about version: 0.1.0 is there already, hot can be taken hot, refused cannot run, held waits for its window.
+func (f *fakeControl) Plan(_ context.Context, r api.PlanRequest) (api.Plan, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.find(api.Target{App: r.App}); err != nil {
+		return api.Plan{}, err
+	}
+	p := api.Plan{App: r.App, From: "0.1.0", To: or(r.Version, "0.2.0"), Verdict: "FULL", Kind: api.KindFull, Reasons: []api.PlanReason{}, Holds: []api.PlanHold{}, Steps: []api.PlanStep{}}
+	p.Instances = []api.PlanInstance{
+		{Name: "sample-abc123", State: api.StateRunning, Version: "0.1.0", Live: &api.PlanLive{Version: "0.1.0", ReleaseHandler: true, Processes: 99, MemoryBytes: 5 << 20, DiskFreeBytes: 3 << 30,
+			Releases: []api.PlanRelease{{Name: "sample", Version: "0.1.0", Status: "permanent"}}, OldCode: []api.PlanProcess{{Pid: "<0.99.0>", Name: "counter", App: "sample", Modules: []string{"sample_counter"}}},
+			Unresponsive: []api.PlanProcess{{Pid: "<0.98.0>", Why: "does not answer system messages\x1b[31m"}}}},
+		{Name: "sample-def456", State: api.StateRunning, Version: "0.1.0", Error: "it is not connected"},
+	}
+	if r.File != nil {
+		p.File, p.To = r.File.Name, "9.0.0"
+		if r.File.Broken != "" {
+			p.Verdict, p.Kind, p.Reasons = "REFUSED", "", []api.PlanReason{{What: r.File.Broken}}
+		}
+		return p, nil
+	}
+	switch r.Version {
+	case "0.1.0":
+		p.Verdict, p.Kind = "SAME", ""
+	case "hot":
+		p.Verdict, p.Kind = "HOT", or(r.Kind, api.KindHot)
+		p.Steps = []api.PlanStep{{Name: "install", Instance: "sample-abc123", Detail: "release_handler installs hot in it"}}
+	case "refused":
+		p.Verdict, p.Kind, p.Reasons = "REFUSED", "", []api.PlanReason{{What: "erts/bin/beam.smp is for s390x, this host is amd64"}}
+	case "held":
+		p.Holds = []api.PlanHold{{What: "it is outside of the deploy window, until Mon 2026-11-23 09:00 CET", Automatic: true, Manual: true, Forcible: true}}
+		fallthrough
+	default:
+		p.Reasons = []api.PlanReason{{What: "sample 0.1.0 → 0.2.0 has no appup", Remedy: "an appup of sample that leads from 0.1.0"}}
+	}
+	return p, nil
+}

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+)
 
 func (c *cli) historyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "history APP", Short: "The versions an app has had, the newest first", Args: arguments("APP"), ValidArgsFunction: c.completeApps}
@@ -18,9 +22,13 @@ func (c *cli) historyCommand() *cobra.Command {
 			return printJSON(c.out, entries)
 		}
 		t := newTable(c.out)
-		t.row("AT", "VERSION", "INSTANCE", "KIND", "DEPLOYMENT", "BY", "HASH")
+		t.row("AT", "VERSION", "INSTANCE", "KIND", "DEPLOYMENT", "BY", "AUTHOR", "TOOK", "OUTCOME", "HASH")
 		for _, e := range entries {
-			t.row(stamp(e.At), e.Version, e.Instance, e.Kind, e.Deployment, or(e.By, "-"), or(printable(e.Hash), "-"))
+			took := "-"
+			if e.TookMS > 0 {
+				took = duration(time.Duration(e.TookMS) * time.Millisecond)
+			}
+			t.row(stamp(e.At), e.Version, e.Instance, e.Kind, or(e.Deployment, "-"), or(e.By, "-"), or(printable(e.Author), "-"), took, or(e.Outcome, "-"), or(printable(e.Hash), "-"))
 		}
 		return t.flush()
 	}

@@ -130,6 +130,13 @@ func printContents(w io.Writer, c release.Contents, v release.Verdict) error {
 
 func printComparison(w io.Writer, d release.Comparison, v release.Verdict) error {
 	fmt.Fprintf(w, "%s → %s\n", d.From, d.To)
+	if err := printDifferences(w, d); err != nil {
+		return err
+	}
+	return printVerdict(w, v)
+}
+
+func printDifferences(w io.Writer, d release.Comparison) error {
 	for _, c := range []struct {
 		name string
 		*release.VersionChange
@@ -164,7 +171,7 @@ func printComparison(w io.Writer, d release.Comparison, v release.Verdict) error
 			fmt.Fprintf(w, "  config %s: %s\n", c.what, key)
 		}
 	}
-	return printVerdict(w, v)
+	return nil
 }
 
 func printVerdict(w io.Writer, v release.Verdict) error {

@@ -139,9 +139,11 @@ type Deployment struct {
 	From      string               `json:"from"`
 	To        string               `json:"to"`
 	Hash      string               `json:"hash,omitempty"`
-	Kind      string               `json:"kind"`         // full, hot, scale
-	Trigger   string               `json:"trigger"`      // current.json, operator, api, start, scale, restart, config, restore, rollback
-	By        string               `json:"by,omitempty"` // who asked for it by the Erlang API: APP/INSTANCE, or a node
+	Kind      string               `json:"kind"`             // full, hot, scale
+	Trigger   string               `json:"trigger"`          // current.json, operator, api, start, scale, restart, config, restore, rollback
+	By        string               `json:"by,omitempty"`     // who asked for it by the Erlang API: APP/INSTANCE, or a node
+	Author    string               `json:"author,omitempty"` // who asked for it: an OS user, APP/INSTANCE, or a node; empty: nobody
+	Why       string               `json:"why,omitempty"`    // it is full, and not hot
 	Outcome   string               `json:"outcome"`
 	Error     string               `json:"error,omitempty"`
 	LogTail   []string             `json:"log_tail,omitempty"` // of the instance that failed
@@ -262,6 +264,11 @@ type HistoryEntry struct {
 	Kind       string `json:"kind"`
 	Deployment string `json:"deployment"`
 	By         string `json:"by,omitempty"` // By of the deployment, or else its Trigger
+
+	// Of the deployment.
+	Author  string `json:"author,omitempty"`
+	Outcome string `json:"outcome,omitempty"` // empty: not known any more
+	TookMS  int64  `json:"took_ms,omitempty"`
 }
 
 // NodeInfo is one node of the cluster as the daemon sees it.

@@ -1,6 +1,11 @@
 package api
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"os/user"
+	"strconv"
+)
 
 // Caller is who asked: the process at the other end of the control socket, as the kernel names it, or a node of the cluster.
 type Caller struct {
@@ -26,6 +31,21 @@ func (c Caller) Name() string {
 		return c.Target.String()
 	}
 	return c.Node
+}
+
+// Author is who is behind the caller, for records: the name of the OS user, or of the node; empty when that is not known.
+func (c Caller) Author() string {
+	switch {
+	case c.Name() != "":
+		return c.Name()
+	case c.UID < 0 || c.Via == "":
+		return c.Addr
+	}
+	u, err := user.LookupId(strconv.Itoa(c.UID))
+	if err != nil {
+		return fmt.Sprintf("uid %d", c.UID)
+	}
+	return u.Username
 }
 
 type callerKey struct{}

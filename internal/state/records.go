@@ -16,7 +16,7 @@ import (
 // What is kept at most. The oldest goes first.
 const (
 	MaxEvents      = 10_000
-	MaxDeployments = 1_000
+	MaxDeployments = 10_000
 	MaxHistory     = 1_000 // per app
 )
 
@@ -34,6 +34,7 @@ type App struct {
 	Source  string    `json:"source,omitempty"` // SourceCurrent or SourceOperator: whose word was last
 	At      time.Time `json:"at"`               // when it was said
 	By      string    `json:"by,omitempty"`     // who said it by the Erlang API; empty: nobody
+	Author  string    `json:"author,omitempty"` // who said it, for records; empty: not known
 	Settled Release   `json:"settled"`          // what the last deployment to succeed brought
 	Kind    string    `json:"kind,omitempty"`   // how the wish is to be brought: api.KindHot, api.KindFull; empty: as can be
 
@@ -364,11 +365,15 @@ func appendTo(b *bbolt.Bucket, value any) error {
 	if err != nil {
 		return err
 	}
+	return put(b, number(n), value)
+}
+
+func put(b *bbolt.Bucket, key []byte, value any) error {
 	v, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	return b.Put(number(n), v)
+	return b.Put(key, v)
 }
 
 // trim removes the oldest records until the keys of the rest span at most max.

@@ -226,11 +226,11 @@ func TestStore_DeploymentsAreBoundedNewestFirst(t *testing.T) {
 	})
 	s.View(func(tx *Tx) error {
 		all, err := tx.Deployments("", 0)
-		if err != nil || len(all) != MaxDeployments || all[0].ID != "d0001005" || all[len(all)-1].ID != "d0000006" {
+		if err != nil || len(all) != MaxDeployments || all[0].ID != "d0010005" || all[len(all)-1].ID != "d0000006" {
 			t.Errorf("%d kept, %v", len(all), err)
 		}
 		two, _ := tx.Deployments("b", 2)
-		if len(two) != 2 || two[0].ID != "d0001004" || two[1].ID != "d0001002" {
+		if len(two) != 2 || two[0].ID != "d0010004" || two[1].ID != "d0010002" {
 			t.Errorf("Deployments(b, 2) = %+v", two)
 		}
 		return nil
