@@ -84,7 +84,7 @@ func (b *Bucket) open(ctx context.Context, key string, offset int64, when *stora
 	}
 	h := b.object(api, key)
 	if when != nil {
-		h = h.If(*when)
+		h = h.If(*when).Retryer(storage.WithMaxAttempts(1)) // whoever resumes tries again itself
 	}
 	r, err := h.NewRangeReader(ctx, offset, -1)
 	if err != nil {

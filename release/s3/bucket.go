@@ -63,10 +63,13 @@ func (b *Bucket) OpenChanged(ctx context.Context, key, token string) (*release.O
 
 // Resume implements release.Remote.
 func (b *Bucket) Resume(ctx context.Context, key, token string, offset int64) (*release.Object, error) {
-	return b.open(ctx, key, offset, &awss3.GetObjectInput{IfMatch: aws.String(token)})
+	return b.open(ctx, key, offset, &awss3.GetObjectInput{IfMatch: aws.String(token)}, once)
 }
 
-func (b *Bucket) open(ctx context.Context, key string, offset int64, in *awss3.GetObjectInput) (*release.Object, error) {
+// once leaves trying again to the caller.
+func once(o *awss3.Options) { o.RetryMaxAttempts = 1 }
+
+func (b *Bucket) open(ctx context.Context, key string, offset int64, in *awss3.GetObjectInput, how ...func(*awss3.Options)) (*release.Object, error) {
 	api, err := b.client.get(ctx)
 	if err != nil {
 		return nil, b.explain(key, mayGet, err)
@@ -77,7 +80,7 @@ func (b *Bucket) open(ctx context.Context, key string, offset int64, in *awss3.G
 	if offset > 0 {
 		in.Range = aws.String("bytes=" + strconv.FormatInt(offset, 10) + "-")
 	}
-	out, err := api.GetObject(ctx, in)
+	out, err := api.GetObject(ctx, in, how...)
 	if err != nil {
 		return nil, b.explain(key, mayGet, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -146,12 +147,14 @@ func explainStatus(b *Bucket, e *release.BucketError, status int, region, key, p
 	}
 }
 
+// expected is how the text of AuthorizationHeaderMalformed ends.
+var expected = regexp.MustCompile(`expecting ['"]([a-z0-9-]+)['"]`)
+
 func (b *Bucket) wrongRegion(e *release.BucketError, region string) {
 	e.Kind = release.ErrWrongRegion
 	if region == "" {
-		// The text of AuthorizationHeaderMalformed ends in: expecting 'eu-central-1'.
-		if _, after, ok := strings.Cut(e.Detail, "expecting '"); ok {
-			region, _, _ = strings.Cut(after, "'")
+		if m := expected.FindStringSubmatch(e.Detail); m != nil {
+			region = m[1]
 		}
 	}
 	used := b.client.aws.Region
