@@ -81,7 +81,7 @@ func (c *cli) root() *cobra.Command {
 			root.AddCommand(cmd)
 		}
 	}
-	add(groupSetup, c.initCommand(), c.runCommand(), c.epmdCommand(), c.releaseCommand(), c.configCommand(), c.stateCommand(), c.generateCommand(), c.doctorCommand())
+	add(groupSetup, c.initCommand(), c.runCommand(), c.epmdCommand(), c.keygenCommand(), c.releaseCommand(), c.configCommand(), c.stateCommand(), c.generateCommand(), c.doctorCommand())
 	add(groupApps, c.publishCommand(), c.planCommand(), c.deployCommand(), c.deploymentCommand(), c.startCommand(), c.stopCommand(), c.restartCommand(), c.scaleCommand(), c.rollbackCommand(), c.pinCommand(), c.unpinCommand(), c.freezeCommand(), c.unfreezeCommand(), c.ghostsCommand(), c.adoptCommand(), c.purgeCommand())
 	add(groupLook, c.statusCommand(), c.historyCommand(), c.logsCommand(), c.eventsCommand(), c.rpcCommand(), c.nodesCommand())
 	add(groupApps, c.pollCommand())

@@ -13,7 +13,7 @@ import (
 func (c *cli) releaseCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "release", Short: "Look into release archives, without a daemon and without Erlang"}
 	group(cmd)
-	cmd.AddCommand(c.releaseInspectCommand(), c.releaseDiffCommand())
+	cmd.AddCommand(c.releaseInspectCommand(), c.releaseDiffCommand(), c.releaseHostCommand())
 	return cmd
 }
 

@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"release/s3":         {"release"},
 	"release/gcs":        {"release"},
 	"internal/emulator":  {"release"},
+	"release/ssh":        {"release"},
 	"web":                {"internal/api"},
 	"web/client":         {"internal/api", "web"},
 	"actors/bridge":      {"etf", "node"},

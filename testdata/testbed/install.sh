@@ -53,6 +53,8 @@ if [ "$tier" = test ]; then
   need mix elixir
   need gcc gcc libc6-dev
   need patchelf patchelf
+  need minisign minisign
+  need ssh openssh-client
   need /sbin/ip iproute2
   need /usr/sbin/visudo sudo
   need /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
@@ -96,6 +98,7 @@ if [ "$tier" = test ]; then
   unpack 23 bullseye
   unpack 27 trixie window
   unpack 29 forky
+  [ -e "$cache/sshd/.complete" ] || "$here/sshd.sh" "$cache/sshd"
   # the servers of S3 and of Google Cloud Storage; their modules are no part of the program's
   built=$cache/emulators/.built-from
   if ! cmp -s "$here/emulators/go.sum" "$built"; then
