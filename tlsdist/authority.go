@@ -22,7 +22,7 @@ import (
 const (
 	DefaultLifetime = 7 * 24 * time.Hour
 	authorityYears  = 10
-	backdate        = time.Hour // so that a clock that is a little behind accepts a new certificate
+	backdate        = 24 * time.Hour // so that a clock that is behind, or set back, accepts a new certificate
 )
 
 const (

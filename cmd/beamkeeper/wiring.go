@@ -49,6 +49,7 @@ type daemon struct {
 	web   *web.Server
 
 	backups      backups
+	disks        disks
 	observer     *observer.Observer
 	registration *registration
 	service      *service
@@ -149,7 +150,7 @@ var faults struct {
 
 // problems are those of the daemon as a whole.
 func (d *daemon) problems() []api.Problem {
-	return slices.Concat(d.tls.problems(), d.registration.problems(), d.service.problems(), d.backups.problems(), descriptorProblems(), d.live.problems(), d.trust.problems())
+	return slices.Concat(d.tls.problems(), d.registration.problems(), d.service.problems(), d.backups.problems(), descriptorProblems(), d.disks.problems(d.live.config()), d.live.problems(), d.trust.problems())
 }
 
 // startError tells people about errors that they can mend.
