@@ -139,6 +139,7 @@ type Config struct {
 	LogSpace func() applog.Space // what must stay free where LogDir is; nil: the default
 
 	RoomRetry time.Duration // how long to wait at most before what failed for want of room is tried again; 0: 10 min
+	BackRetry time.Duration // how long to wait first before a way back that failed is tried again; 0: 10 s
 
 	JournalDir string // where systemd's journal has its sockets; empty: where it does
 

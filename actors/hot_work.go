@@ -274,14 +274,14 @@ func (m *manager) installWork(ctx context.Context, spec AppSpec, rec state.Insta
 		}
 		cancel()
 	}
-	return upgraded{err: s.cfg.Upgrader.Install(ctx, j, upgrade.Options{Ceiling: installTimeout(spec)})}
+	return upgraded{err: s.cfg.Upgrader.Install(ctx, j, installOptions(spec))}
 }
 
-func installTimeout(spec AppSpec) time.Duration {
-	if spec.Hot == nil {
-		return 0
+func installOptions(spec AppSpec) (o upgrade.Options) {
+	if spec.Hot != nil {
+		o.Ceiling, o.Kill = spec.Hot.InstallTimeout, spec.Hot.KillLingering
 	}
-	return spec.Hot.InstallTimeout
+	return o
 }
 
 // soakWork watches an instance with the new version in it.
@@ -372,7 +372,7 @@ func (m *manager) backWork(ctx context.Context, spec AppSpec, rec state.Instance
 	}
 	permanent := u.Phase == state.UpgradeCommitted || u.Phase == state.UpgradeCommit
 	if u.Runs() && (permanent || rec.Process == u.Process) {
-		if err := up.Revert(ctx, j, upgrade.Options{Ceiling: installTimeout(spec)}); err != nil {
+		if err := up.Revert(ctx, j, installOptions(spec)); err != nil {
 			return upgraded{err: err}
 		}
 		if permanent {
@@ -593,8 +593,14 @@ func (m *manager) backEnded(w *upgradeWork, rec state.Instance, r upgraded) erro
 	if r.err == nil {
 		return m.isBack(r)
 	}
-	gone := errors.Is(r.err, upgrade.ErrNotPossible) || errors.Is(r.err, upgrade.ErrBroken)
-	if w.tries++; rec.Process != r.process || !gone && w.tries < upgradeTries {
+	// A BEAM that is going down says strange things: it is asked again, and what it boots is the old version.
+	most := upgradeTries
+	if errors.Is(r.err, upgrade.ErrNoWayBack) {
+		most = 1
+	} else if errors.Is(r.err, upgrade.ErrNotPossible) || errors.Is(r.err, upgrade.ErrBroken) {
+		most = 3
+	}
+	if w.tries++; rec.Process != r.process || w.tries < most {
 		return m.tryLater(w, rec, r.err)
 	}
 	return m.isBroken(rec.Name, r.err.Error())

@@ -59,6 +59,8 @@ type manager struct {
 
 	upgrades map[string]*upgradeWork // by instance
 	unready  map[string]time.Time    // since when an instance that is upgraded is not ready
+	settling settling
+	back     wayBack // that failed
 
 	short   shortSince  // what failed for want of room
 	trigger string      // of the next deployment, when an operator's wish makes it
@@ -87,6 +89,7 @@ func (m *manager) Terminate(error) {
 	m.fetch.end()
 	m.errand.end()
 	m.endUpgrades()
+	m.settling.work.end()
 	if m.next != nil {
 		m.next.Stop()
 	}
@@ -159,6 +162,8 @@ func (m *manager) handle(message any) error {
 		case w != nil:
 			ended = func(result any) error { return m.upgradeEnded(w, result) }
 		case c.id == m.fetch.id:
+		case c.id == m.settling.id:
+			ended = m.settleEnded
 		case c.id == m.errand.id && strings.HasSuffix(m.errand.kind, " "+stepPlan):
 			ended = m.judgeEnded
 		case c.id == m.errand.id:
@@ -365,6 +370,13 @@ func (m *manager) pass() error {
 			m.sys.send(m.self, msgWake{})
 			return err
 		}
+		if again, err := m.backAgain(p, plan); again || err != nil {
+			if err == nil {
+				err = m.pass()
+			}
+			m.trigger = ""
+			return err
+		}
 		if !plan.differs || p.app.Halted != "" {
 			return nil
 		}
@@ -554,6 +566,9 @@ func (m *manager) advance(p picture, rel state.Release, plan plan) error {
 	if err := m.closeStopOld(p); err != nil {
 		return err
 	}
+	if failed, err := m.crashedInSoak(p); failed || err != nil {
+		return err
+	}
 	log, failure := m.failure(&p, rel)
 	if failure != nil {
 		return m.end(p, api.DeploymentFailed, failure, log)
@@ -569,10 +584,13 @@ func (m *manager) advance(p picture, rel state.Release, plan plan) error {
 	case first && !m.before(p, rel, sha, plan):
 		return nil
 	case plan.idle():
-		if plan.complete && !slices.ContainsFunc(plan.waiting, func(name string) bool { return m.deployed(d, name) }) && m.after(p) {
-			return m.succeed(p, rel, sha)
+		if !plan.complete || slices.ContainsFunc(plan.waiting, func(name string) bool { return m.deployed(d, name) }) {
+			return nil
 		}
-		return nil
+		if done, err := m.settled(p, rel); !done || err != nil || !m.after(p) {
+			return err
+		}
+		return m.succeed(p, rel, sha)
 	}
 	return m.act(p, rel, sha, plan)
 }
@@ -864,6 +882,9 @@ func (m *manager) succeed(p picture, rel state.Release, sha string) error {
 	if err := m.end(p, api.DeploymentSucceeded, nil, nil); err != nil {
 		return err
 	}
+	if len(p.app.Good) == 0 { // the backups that there are know nothing of the app
+		m.sys.cfg.State.HurryBackup()
+	}
 	m.prune()
 	return nil
 }
@@ -893,6 +914,7 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 	m.fetch.end()
 	m.errand.end()
 	m.endUpgrades()
+	m.settling.work.end()
 	now := time.Now()
 	d := *p.dep
 	var leaving []string
@@ -933,7 +955,8 @@ func (m *manager) end(p picture, outcome string, why error, log []string) error 
 		}
 		m.sys.short(&app, outcome, why)
 		if outcome == api.DeploymentFailed || outcome == api.DeploymentRefused || (outcome == api.DeploymentAborted || outcome == api.DeploymentReverted) && !app.Stopped {
-			if app.Failed != "" || same(app.Wish, app.Settled) {
+			_, bad := app.Ghost(app.Settled)
+			if app.Failed != "" || same(app.Wish, app.Settled) || bad && goesBack(&d) { // there is nothing else to go to
 				app.Halted = d.ID
 			} else {
 				app.Failed = d.ID

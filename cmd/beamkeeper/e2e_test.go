@@ -55,6 +55,8 @@ type rig struct {
 	app  string
 	node string // the daemon's node name
 	env  []string
+
+	started func(pid int) // told of each daemon; may be nil
 }
 
 func newRig(t *testing.T, language string) *rig {
@@ -81,7 +83,7 @@ func newRig(t *testing.T, language string) *rig {
 	short, _, _ := strings.Cut(host, ".")
 	r.node = alive + "@" + short
 	t.Cleanup(r.cleanUp)
-	r.must("init", "--app", r.app, "--language", language, "--port", strconv.Itoa(nodetest.FreePorts(t, 4)))
+	r.must("init", "--app", r.app, "--language", strings.TrimPrefix(language, "hot_"), "--port", strconv.Itoa(nodetest.FreePorts(t, 4)))
 	r.edit("name: beamkeeper\n", "name: "+alive+"\n")
 	return r
 }
@@ -215,6 +217,9 @@ func (r *rig) run(args ...string) *runningDaemon {
 	d.cmd.Dir, d.cmd.Env, d.cmd.Stderr = r.dir, r.env, f
 	if err := d.cmd.Start(); err != nil {
 		r.t.Fatal(err)
+	}
+	if r.started != nil {
+		r.started(d.cmd.Process.Pid)
 	}
 	go func() {
 		defer close(d.done)
