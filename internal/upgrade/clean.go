@@ -83,11 +83,11 @@ func (j Job) removeRelease(f *folder, version string, keep []string) error {
 			continue
 		}
 		other, err := j.relIn(f, v)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) && !f.exists(versionDir(v)) {
 			continue
 		}
 		if err != nil {
-			return err // what it has is not known: nothing is removed
+			return err // what it needs is not known: nothing is removed
 		}
 		for _, a := range other.Applications {
 			kept[libDir(a.Name, a.Version)] = true

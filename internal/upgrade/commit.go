@@ -42,17 +42,8 @@ func (j Job) commit(ctx context.Context, f *folder, kill bool) error {
 	if state.Running != j.To {
 		return j.fault("commit", ErrBroken, "running", fmt.Errorf("it runs %q, not %q", state.Running, j.To))
 	}
-	old, _, err := lingering(ctx, j.Node)
-	if err != nil {
-		return j.called("commit", "processes", err)
-	}
-	if len(old) > 0 {
-		if !kill {
-			return j.fault("commit", ErrTransient, "lingering", &LingeringError{Processes: old})
-		}
-		if err := j.purge(ctx, old); err != nil {
-			return j.called("commit", "purge", err)
-		}
+	if err := j.leaveOldCode(ctx, kill); err != nil {
+		return err
 	}
 	if err := j.keepScripts(f, j.From); err != nil {
 		return err
@@ -64,6 +55,28 @@ func (j Job) commit(ctx context.Context, f *folder, kill bool) error {
 		return f.sync()
 	}
 	return errors.Join(j.bringScripts(ctx, f, j.New, "bin"), f.sync())
+}
+
+// leaveOldCode sees to it that no process is in old code.
+func (j Job) leaveOldCode(ctx context.Context, kill bool) error {
+	if kill {
+		_, modules, _, err := lingering(ctx, j.Node, factsWait)
+		if err == nil {
+			err = j.purge(ctx, modules)
+		}
+		if err != nil {
+			return j.called("commit", "purge", err)
+		}
+		return nil
+	}
+	old, err := inOldCode(ctx, j.Node)
+	if err != nil {
+		return j.called("commit", "processes", err)
+	}
+	if len(old) > 0 {
+		return j.fault("commit", ErrTransient, "lingering", &LingeringError{Processes: old})
+	}
+	return nil
 }
 
 // makePermanent has release_handler do so, and sees to it that start_erl.data agrees.

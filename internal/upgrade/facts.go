@@ -60,7 +60,7 @@ func facts(ctx context.Context, n Node) (Live, error) {
 			l.Version = s.Running
 		}
 	}
-	if l.OldCode, l.OldModules, err = lingering(ctx, n); err != nil {
+	if l.OldCode, l.OldModules, _, err = lingering(ctx, n, factsWait); err != nil {
 		return Live{}, err
 	}
 	if l.Unresponsive, err = probe(ctx, n, nil); err != nil {

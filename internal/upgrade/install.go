@@ -135,7 +135,7 @@ func (j Job) inTheWay(ctx context.Context, op string, suspended, touched []strin
 		if !kill {
 			return j.fault(op, ErrTransient, "lingering", &LingeringError{Processes: old})
 		}
-		if err := j.purge(ctx, old); err != nil {
+		if err := j.purge(ctx, touched); err != nil {
 			return j.called(op, "purge", err)
 		}
 	}
@@ -155,17 +155,10 @@ func (j Job) inTheWay(ctx context.Context, op string, suspended, touched []strin
 }
 
 // purge ends the processes in old code of modules.
-func (j Job) purge(ctx context.Context, old []Lingerer) error {
-	done := make(map[string]bool)
-	for _, l := range old {
-		for _, m := range l.Modules {
-			if done[m] {
-				continue
-			}
-			done[m] = true
-			if _, err := j.Node.Call(ctx, "code", "purge", etf.Atom(m)); err != nil {
-				return err
-			}
+func (j Job) purge(ctx context.Context, modules []string) error {
+	for _, m := range modules {
+		if _, err := j.Node.Call(ctx, "code", "purge", etf.Atom(m)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -379,7 +379,7 @@ func (p *preparation) checks(ctx context.Context, r relup) error {
 
 // killed lists the processes in old code of modules that are about to be loaded again.
 func killed(ctx context.Context, n Node, modules []string) ([]Lingerer, error) {
-	all, _, err := lingering(ctx, n)
+	all, err := inOldCode(ctx, n)
 	var list []Lingerer
 	for _, l := range all {
 		if slices.ContainsFunc(l.Modules, func(m string) bool { return slices.Contains(modules, m) }) {

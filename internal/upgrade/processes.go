@@ -10,32 +10,44 @@ import (
 
 const (
 	maxLingering  = 200
-	lingeringWait = 3 * time.Second
-	probeWait     = 2 * time.Second // for each process
+	lingeringWait = 20 * time.Second // for all; 100,000 processes take one or two
+	factsWait     = 3 * time.Second  // the same, where it need not be complete
+	probeWait     = 2 * time.Second  // for each process
 	probeTotal    = 10 * time.Second
 )
 
 // Lingering lists the processes in old code, at most 200.
 //
-// Errors: *Error of kind ErrTransient.
+// Errors: *Error of kind ErrTransient, also when not all processes could be asked in time.
 func (j Job) Lingering(ctx context.Context) ([]Lingerer, error) {
-	list, _, err := lingering(ctx, j.Node)
+	list, err := inOldCode(ctx, j.Node)
 	if err != nil {
-		return nil, j.fault("look", ErrTransient, "link", err)
+		return nil, j.fault("look", ErrTransient, "processes", err)
 	}
 	return list, nil
 }
 
-// lingering returns the processes in old code and the modules that have old code, used or not.
-func lingering(ctx context.Context, n Node) (list []Lingerer, modules []string, err error) {
-	v, err := evaluate(ctx, n, "lingering", binding{"Most", int64(maxLingering)}, binding{"Wait", lingeringWait.Milliseconds()})
+// inOldCode lists the processes in old code, all of them or the first 200.
+func inOldCode(ctx context.Context, n Node) ([]Lingerer, error) {
+	list, _, unanswered, err := lingering(ctx, n, lingeringWait)
+	if err == nil && unanswered > 0 {
+		err = fmt.Errorf("%d processes did not say within %v whether they are in old code", unanswered, lingeringWait)
+	}
+	return list, err
+}
+
+// lingering returns the processes in old code, the modules that have old code, used or not, and how many answers were not
+// waited for.
+func lingering(ctx context.Context, n Node, wait time.Duration) (list []Lingerer, modules []string, unanswered int64, err error) {
+	v, err := evaluate(ctx, n, "lingering", binding{"Most", int64(maxLingering)}, binding{"Wait", wait.Milliseconds()})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	t, ok := v.(etf.Tuple)
 	if !ok || len(t) != 3 {
-		return nil, nil, fmt.Errorf("an answer that is not understood: %s", brief(v))
+		return nil, nil, 0, fmt.Errorf("an answer that is not understood: %s", brief(v))
 	}
+	unanswered, _ = t[1].(int64)
 	rows, _ := t[2].(etf.List)
 	for _, e := range rows {
 		if r, ok := e.(etf.Tuple); ok && len(r) == 5 {
@@ -45,7 +57,7 @@ func lingering(ctx context.Context, n Node) (list []Lingerer, modules []string, 
 			})
 		}
 	}
-	return list, texts(t[0]), nil
+	return list, texts(t[0]), unanswered, nil
 }
 
 func texts(t etf.Term) []string {
