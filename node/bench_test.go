@@ -13,8 +13,8 @@ import (
 func BenchmarkBEAMToUs(b *testing.B) {
 	otp := nodetest.WantAny(b)
 	port := nodetest.StartEPMD(b)
-	client := nodetest.StartErl(b, otp, "client", cookie, port)
-	server := nodetest.StartErl(b, otp, "server", cookie, port)
+	client := nodetest.StartErl(b, otp, "client", cookie, port, nodetest.BenchArgs()...)
+	server := nodetest.StartErl(b, otp, "server", cookie, port, nodetest.BenchArgs()...)
 	nodetest.LoadBench(b, client, server)
 	server.Eval("dist_bench:serve()")
 	ours := startNode(b, "keeper@localhost", port, func(c *node.Config) { c.Log = nil })

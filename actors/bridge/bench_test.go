@@ -39,7 +39,7 @@ func BenchmarkActor(b *testing.B) {
 	otp := nodetest.WantAny(b)
 	port := nodetest.StartEPMD(b)
 	epmd := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	client := nodetest.StartErl(b, otp, "client", cookie, port)
+	client := nodetest.StartErl(b, otp, "client", cookie, port, nodetest.BenchArgs()...)
 	nodetest.LoadBench(b, client)
 
 	bare := newNode(b, epmd, "bare")

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -105,6 +106,7 @@ func (c *cli) toOwnLog(cfg *config.Config, log *slog.Logger, format, level strin
 // serve brings the daemon up, waits for the end of ctx, and takes it down.
 func (c *cli) serve(ctx context.Context, cfg *config.Config, log *slog.Logger, started time.Time, withInstances bool) error {
 	tuneMemory(c.getenv)
+	shareCores(c.getenv)
 	outliveLogReader()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -119,6 +121,9 @@ func (c *cli) serve(ctx context.Context, cfg *config.Config, log *slog.Logger, s
 	d.serving.Go(func() { d.reloads(ctx, hangups, log) })
 	log.Info("ready", "version", version, "node", d.node.Name().String(), "socket", cfg.Control.Socket,
 		"apps", len(cfg.Applications), "took_ms", time.Since(started).Milliseconds())
+	if err := unmapProgram(); err != nil {
+		log.Debug("the program's pages stay in memory", "err", err)
+	}
 	<-ctx.Done()
 	if d.service.stopping() && !withInstances {
 		log.Info("the machine is going down: the instances are stopped, too")
@@ -183,5 +188,13 @@ func onHangup(ctx context.Context, stop context.CancelCauseFunc) <-chan struct{}
 func tuneMemory(getenv func(string) string) {
 	if getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
+	}
+}
+
+// shareCores has the daemon's Go code use half of the cores that it may use, unless told otherwise. The other half is
+// the applications'; and a BEAM is answered sooner by a thread that need not wake another one for each message.
+func shareCores(getenv func(string) string) {
+	if getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)/2))
 	}
 }

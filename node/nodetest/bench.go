@@ -1,10 +1,12 @@
 package nodetest
 
 import (
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -14,6 +16,25 @@ type Figure struct {
 	What   string // to measure/2
 	Unit   string
 	Target string // for the quotient of ours and theirs
+}
+
+// BenchArgs are arguments for the BEAMs of a benchmark. Their connections use the kernel's usual congestion control where
+// another one is the machine's: BBR's estimate of the loopback's bandwidth goes up and down, and with it every rate by a factor of two.
+func BenchArgs() []string {
+	const cubic = `[{raw,6,13,<<"cubic">>}]` // IPPROTO_TCP, TCP_CONGESTION
+	known, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
+	if err != nil || !slices.Contains(strings.Fields(string(known)), "cubic") {
+		return nil
+	}
+	return []string{"-kernel", "inet_dist_connect_options", cubic, "-kernel", "inet_dist_listen_options", cubic}
+}
+
+// shareCores has the benchmark's own nodes use as many cores as the daemon does: half of them. Package testing sets all
+// before each benchmark.
+func shareCores(b *testing.B) {
+	before := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(max(1, before/2))
+	b.Cleanup(func() { runtime.GOMAXPROCS(before) })
 }
 
 // LoadBench compiles and loads dist_bench on BEAMs.
@@ -34,6 +55,7 @@ func LoadBench(b *testing.B, erls ...*Erl) {
 func Compare(b *testing.B, client *Erl, label, base, ours string, figures []Figure) {
 	for _, f := range figures {
 		b.Run(f.Name, func(b *testing.B) {
+			shareCores(b)
 			measure := func(node string) float64 {
 				v, err := strconv.ParseFloat(client.Eval("dist_bench:measure("+f.What+", '"+node+"')"), 64)
 				if err != nil {
