@@ -132,7 +132,7 @@ func begin(t testing.TB, otp nodetest.OTP, app, version string, options ...optio
 	t.Helper()
 	n := shared.serial.Add(1)
 	i := &instance{
-		t: t, otp: otp, store: storeFor(t, otp), app: app, name: fmt.Sprintf("%s-%06d", app, n), epmd: nodetest.StartEPMD(t),
+		t: t, otp: otp, store: storeFor(t, otp), app: app, name: fmt.Sprintf("%s-%dn%d", app, os.Getpid(), n), epmd: nodetest.StartEPMD(t),
 		run: filepath.Join(shared.dir, fmt.Sprintf("run%d", n)), // a folder of t is closed to other users
 	}
 	if err := os.MkdirAll(i.run, 0o755); err != nil {
@@ -186,7 +186,8 @@ func (i *instance) start() {
 	}
 	p, err := launch.Build(launch.Spec{
 		App: i.app, Language: language, Root: i.root(), RunDir: filepath.Join(i.run, "run"), Host: "localhost", Instance: i.name,
-		Cookie: "s3cret", Daemon: "beamkeeper@localhost", Env: i.env, User: i.user, ReadOnly: i.owner != nil && i.owner.ReadOnly,
+		// only what this test process started is killed
+		Daemon: fmt.Sprintf("beamkeeper@upgradetest%d", os.Getpid()), Cookie: "s3cret", Env: i.env, User: i.user, ReadOnly: i.owner != nil && i.owner.ReadOnly,
 		BaseEnv: i.otp.Env("HOME="+i.run, "ERL_EPMD_PORT="+strconv.Itoa(i.epmd), "ERL_EPMD_ADDRESS=127.0.0.1"),
 	})
 	if err != nil {
