@@ -122,7 +122,8 @@ func stockOf(ctx context.Context, b Depot, app, account string, at func(string) 
 	}
 	for _, d := range described {
 		v, ok := strings.CutPrefix(path.Base(d.Key), app+"-")
-		if v, ok = strings.CutSuffix(v, ".json"); !ok || CheckVersion(v) != nil || path.Base(d.Key) == "current.json" {
+		v, isJSON := strings.CutSuffix(v, ".json")
+		if !ok || !isJSON || CheckVersion(v) != nil {
 			continue
 		}
 		s := at(v)
