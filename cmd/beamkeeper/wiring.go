@@ -112,7 +112,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	d.tree, err = actors.Start(ctx, actors.Config{
 		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Archives: d.store, Source: source, Upgrader: newUpgrader(d.store),
 		LogDir: cfg.MonitoredAppLogPath, LogSpace: func() applog.Space { return logSpace(d.live.config()) }, OwnLog: ownLog(cfg), OwnLogPolicy: func() applog.Policy { return ownLogPolicy(d.live.config()) },
-		HooksDir: hooksDir(cfg), BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
+		HooksDir: hooksDir(cfg), RoomRetry: faults.room, BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
 		Ergo: d.ergo, Encryption: d.tls.instances, Problems: d.problems, Confinement: confinement{d.service.placer},
 		Version: version, Log: log.With("part", "actors"),
 	})
@@ -146,6 +146,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 var faults struct {
 	commit func(done bool) error // see state.Store.OnCommit
 	step   func(string)          // see release.StoreConfig.Step
+	room   time.Duration         // see actors.Config.RoomRetry
 }
 
 // problems are those of the daemon as a whole.

@@ -48,7 +48,7 @@ type Alarm struct {
 const (
 	lookEvery  = time.Second
 	tidyEvery  = time.Minute
-	patience   = 30 * time.Second // after a rotation that failed
+	patience   = 30 * time.Second // after rotations that failed; less after the first
 	tellAgain  = 10 * time.Minute // that archives had to go before their time
 	fastGrowth = 20               // a file that fills a part of its bound in one look is looked at more often
 )
@@ -79,6 +79,7 @@ func (k *Keeper) Run(ctx context.Context) {
 type looking struct {
 	*Keeper
 	hold      map[string]time.Time // files that are left alone until then
+	failed    map[string]int       // how often in a row their rotation has
 	sizes     map[string]int64
 	told      map[string]time.Time
 	recovered map[string]bool // files in which no old rotation is left
@@ -87,7 +88,7 @@ type looking struct {
 
 func newLooking(k *Keeper) *looking {
 	return &looking{
-		Keeper: k, hold: make(map[string]time.Time), sizes: make(map[string]int64),
+		Keeper: k, hold: make(map[string]time.Time), failed: make(map[string]int), sizes: make(map[string]int64),
 		told: make(map[string]time.Time), recovered: make(map[string]bool),
 	}
 }
@@ -254,6 +255,7 @@ func (l *looking) forget(all []*folder) {
 			delete(l.recovered, path)
 			delete(l.sizes, path)
 			delete(l.hold, path)
+			delete(l.failed, path)
 			l.problem("rotate "+path, nil)
 		}
 	}
@@ -302,7 +304,8 @@ func (l *looking) rotate(file *logFile, p Policy) bool {
 	made, err := r.run()
 	about := "rotate " + file.Path
 	if err != nil {
-		l.hold[file.Path] = time.Now().Add(patience)
+		l.hold[file.Path] = time.Now().Add(min(time.Second<<min(l.failed[file.Path], 5), patience))
+		l.failed[file.Path]++
 		n := Alarm{App: appOf(file), What: fmt.Sprintf("%s cannot be rotated and grows: %v", file.Path, err), Grave: true}
 		switch {
 		case errors.Is(err, ErrCannotRotate):
@@ -314,6 +317,7 @@ func (l *looking) rotate(file *logFile, p Policy) bool {
 		l.problem(about, &n)
 		return made > 0
 	}
+	delete(l.failed, file.Path)
 	l.problem(about, nil)
 	if made > 0 && l.Log != nil {
 		l.Log.Debug("log rotated", "file", file.Path, "archives", made, "took_ms", time.Since(began).Milliseconds())

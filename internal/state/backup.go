@@ -148,10 +148,10 @@ func surplus(list []Backup) []Backup {
 // firstBackup is how long the first backup waits: a daemon that starts has better to do.
 const firstBackup = 5 * time.Second
 
-// KeepBackups makes a backup soon, unless the newest is younger than every, and then one each every, until ctx ends. tell
-// gets the outcome of each.
+// KeepBackups makes a backup soon, unless the newest is younger than every, and then one each every, until ctx ends; what
+// fails is tried again sooner. tell gets the outcome of each. A hurry asks for one at once.
 func (s *Store) KeepBackups(ctx context.Context, every time.Duration, log *slog.Logger, tell func(error)) {
-	wait := firstBackup
+	wait, failed := firstBackup, 0
 	if list, err := Backups(filepath.Dir(s.path)); err == nil && len(list) > 0 {
 		if age := time.Since(list[0].At); age > 0 && age < every {
 			wait = max(wait, every-age)
@@ -164,6 +164,8 @@ func (s *Store) KeepBackups(ctx context.Context, every time.Duration, log *slog.
 			t.Stop()
 			return
 		case <-t.C:
+		case <-s.hurry:
+			t.Stop()
 		}
 		b, err := s.Backup()
 		if err != nil {
@@ -172,7 +174,19 @@ func (s *Store) KeepBackups(ctx context.Context, every time.Duration, log *slog.
 			log.Debug("state backed up", "path", b.Path, "bytes", b.Size)
 		}
 		tell(err)
-		wait = every
+		if wait, failed = every, failed+1; err == nil {
+			failed = 0
+		} else {
+			wait = min(every, firstBackup<<min(failed-1, 10))
+		}
+	}
+}
+
+// HurryBackup has KeepBackups make a backup at once: something has been noted that was much work. It does not wait for it.
+func (s *Store) HurryBackup() {
+	select {
+	case s.hurry <- struct{}{}:
+	default: // it has not come to the one before
 	}
 }
 

@@ -44,8 +44,9 @@ type Store struct {
 	db   *bbolt.DB
 	lock *lock
 
-	copying  sync.Mutex   // held while a backup is made
-	reserved atomic.Int64 // size of the file up to which the disk has room
+	copying  sync.Mutex    // held while a backup is made
+	hurry    chan struct{} // see HurryBackup
+	reserved atomic.Int64  // size of the file up to which the disk has room
 
 	// Set before the store is shared.
 	onCommit  func(done bool) error
@@ -91,7 +92,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: filepath.Join(dir, DBFile), lock: l}
+	s := &Store{path: filepath.Join(dir, DBFile), lock: l, hurry: make(chan struct{}, 1)}
 	if err := s.open(dir); err != nil {
 		if s.db != nil {
 			s.db.Close()
