@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/beamkeeper/beamkeeper/internal/api"
 	"github.com/beamkeeper/beamkeeper/internal/process"
 	"github.com/beamkeeper/beamkeeper/internal/state"
 )
@@ -18,6 +19,14 @@ type Limits struct {
 	MemoryHigh uint64 // bytes; above it the kernel slows down and reclaims
 	CPUQuota   int    // percent of one core
 	TasksMax   uint64 // processes and threads
+}
+
+// told is the limits for people; nil: there are none.
+func (l Limits) told() *api.Limits {
+	if l == (Limits{}) {
+		return nil
+	}
+	return &api.Limits{MemoryMaxBytes: l.MemoryMax, MemoryHighBytes: l.MemoryHigh, CPUQuotaPercent: l.CPUQuota, TasksMax: l.TasksMax}
 }
 
 // Placement is an instance whose OS process runs.
@@ -59,6 +68,9 @@ func (a *instance) confine() {
 	s.jobs.Go(func() {
 		s.confining.Lock() // one after the other: it reads all of /proc, and many may be taken over at once
 		defer s.confining.Unlock()
+		if spec, ok := s.spec(rec.App); ok {
+			limits = spec.Limits // they may have been changed while others were at it
+		}
 		s.place(ctx, rec, limits)
 	})
 }

@@ -113,6 +113,33 @@ func TestConfinement_ThroughTheLifeOfAnInstance(t *testing.T) {
 	w.until("its place is removed after the stop", func() bool { return f.hasLeft(i.Name) })
 }
 
+// Limits that were changed hold for what runs.
+func TestConfinement_LimitsAreChangedLive(t *testing.T) {
+	t.Parallel()
+	spec := app("shop", 1)
+	spec.Limits = Limits{MemoryMax: 1 << 30}
+	w := newWorld(t, spec)
+	f := newFence()
+	w.cfg.Confinement = f
+	w.up().run("shop", "1.0.0")
+	i := w.running("shop", "1.0.0", 1)[0]
+	spec.Limits = Limits{MemoryMax: 1 << 31, TasksMax: 100}
+	if err := w.sys.Apply(t.Context(), []AppSpec{spec}, ApplyOptions{Restart: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.until("the new limits hold", func() bool {
+		p := f.placements(i.Name)
+		return p[len(p)-1].Limits == spec.Limits
+	})
+	now := w.running("shop", "1.0.0", 1)[0]
+	if now.OSPID != i.OSPID || now.OldSettings {
+		t.Errorf("the instance is %+v, was %+v", now, i)
+	}
+	if l := w.app("shop").Limits; l == nil || l.MemoryMaxBytes != 1<<31 || l.TasksMax != 100 || l.CPUQuotaPercent != 0 {
+		t.Errorf("the status tells of the limits %+v", l)
+	}
+}
+
 // Whatever becomes of its place, an instance runs.
 func TestConfinement_FailureHoldsUpNothing(t *testing.T) {
 	t.Parallel()

@@ -105,7 +105,10 @@ func (a *instance) HandleMessage(_ gen.PID, message any) error {
 
 func (a *instance) handle(message any) error {
 	if spec, ok := a.sys.spec(a.spec.Name); ok {
-		a.spec = spec
+		limited := spec.Limits != a.spec.Limits
+		if a.spec = spec; limited && a.proc != nil {
+			a.confine()
+		}
 	}
 	switch m := message.(type) {
 	case msgBegin:

@@ -25,10 +25,11 @@ var startSettings = map[string]bool{
 	"Cookie":   true,
 
 	"Surroundings": true,
+	"SecretUses":   true,
 	"LogTarget":    true,
 	"Dump":         true,
 	"Logs":         false,
-	"Limits":       true,
+	"Limits":       false,
 
 	"Hooks":              false,
 	"PreCommandsTimeout": false,

@@ -44,6 +44,7 @@ func (s *System) appStatus(tx *state.Tx, spec AppSpec, now time.Time) (api.App, 
 		Name: spec.Name, Language: string(spec.Language), Mode: "automatic", DesiredVersion: rec.Wish.Version,
 		Ghosted: ghosted(rec), Replicas: replicas(spec, rec), Instances: []api.Instance{}, Problems: s.appProblems(spec, rec),
 	}
+	a.Limits = spec.Limits.told()
 	a.Waiting = s.waiting(spec, rec)
 	switch {
 	case !rec.Removed.IsZero():

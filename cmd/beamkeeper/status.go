@@ -160,6 +160,9 @@ func printStatus(w io.Writer, s api.Status) error {
 		if err := printInstances(w, a.Instances); err != nil {
 			return err
 		}
+		if text := limitsText(a.Limits); text != "" {
+			fmt.Fprintf(w, "  limits of each: %s\n", text)
+		}
 		if d := a.Deployment; d != nil {
 			fmt.Fprintf(w, "  %s\n", deploymentLine(*d))
 		}

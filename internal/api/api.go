@@ -69,6 +69,7 @@ type App struct {
 	Deployment     *Deployment `json:"deployment,omitempty"` // the one under way, or the last one if it failed
 	Waiting        *Waiting    `json:"waiting,omitempty"`    // what current.json names, for a deploy window
 	Problems       []Problem   `json:"problems,omitempty"`   // e.g. a broken current.json: file, line, reason
+	Limits         *Limits     `json:"limits,omitempty"`     // of each instance; absent when there are none
 }
 
 // Waiting is a version that is not deployed before its time.
@@ -204,6 +205,7 @@ const (
 	EventReleasePublished = "release_published"
 	EventReleaseBroken    = "release_broken" // a broken current.json or archive
 	EventReleaseMended    = "release_mended"
+	EventSecretsRotated   = "secrets_rotated" // secrets of an app have other values; Data["keys"] names them
 	EventReleaseRefused   = "release_refused" // a current.json that is not signed as it must be, or a release that cannot run here; Data["reasons"]
 	EventNodeUp           = "node_up"
 	EventNodeDown         = "node_down"

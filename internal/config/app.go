@@ -36,7 +36,7 @@ type App struct {
 	CrashLoop  CrashLoop  `yaml:"crash_loop" doc:"When an instance that keeps crashing is given up."`
 	HotUpgrade HotUpgrade `yaml:"hot_upgrade" doc:"Upgrades without a restart, see docs/upgrades.md."`
 	Hooks      Hooks      `yaml:"hooks" doc:"What is run around a deployment, see docs/deployments.md. Scripts in hooks.d beside this file are run too."`
-	Limits     Limits     `yaml:"limits" doc:"Limits of each instance, all of its processes together. They need systemd, or a cgroup v2 that the daemon may divide, with the controllers memory, cpu and pids; the status shows limits that have no effect. 0: none."`
+	Limits     Limits     `yaml:"limits" doc:"Limits of each instance, all of its processes together. They need systemd, or a cgroup v2 that the daemon may divide, with the controllers memory, cpu and pids; the status shows limits that have no effect. Changed ones hold for what runs, at once; what a template made of them counts from the next start. 0: none."`
 	Logs       AppLogs    `yaml:"logs" doc:"What is other than in the section logs for this app."`
 	CrashDump  CrashDump  `yaml:"crash_dump" doc:"Crash dumps of the instances. They are collected in monitored_app_log_path/APP/dumps. An ERL_CRASH_DUMP of env wins, and is left where it is."`
 	Cluster    string     `yaml:"cluster" default:"none" enum:"none|mesh" doc:"mesh: ready instances are connected to each other, again after a restart or a partition, and the status shows which siblings each sees. none: the daemon connects no instance to another."`
@@ -45,6 +45,9 @@ type App struct {
 
 	AllowDeploys []string `yaml:"allow_deploys" scalar:"single" computed:"always" doc:"Hours in which the app may be moved to another version, such as Mon-Fri 09:00-17:00 Europe/Berlin, or several in a list (docs/deployments.md). Outside of them a new current.json waits, and deploy and pin are refused without --force. Going back and restarts are never held."`
 	History      int      `yaml:"history_retention" default:"0" min:"0" max:"10000" doc:"How many deployments of the app are kept. 0: as many as history_retention at the top says."`
+
+	Secrets         []AppSecret `yaml:"secrets" doc:"Secrets that the instances and pre_commands get (docs/secrets.md)."`
+	SecretsRotation string      `yaml:"secrets_rotation" default:"next_start" enum:"next_start|restart" doc:"What follows when one of secrets has another value: instances get it at their next start, or are restarted, one after the other."`
 
 	PreCommandsTimeout time.Duration `yaml:"pre_commands_timeout_ms" default:"600000" min:"1" max:"86400000" doc:"How long each of the pre_commands of a current.json may take."`
 	PreCommandsFailure string        `yaml:"pre_commands_on_failure" default:"fail" enum:"fail|ghost" doc:"What a failed one does besides ending its deployment: ghost makes the version a ghost."`
@@ -55,6 +58,13 @@ type AppDir struct {
 	Kind string `yaml:"kind" required:"true" enum:"configuration|state|cache|logs|runtime|tmp" doc:"What it is for."`
 	Path string `yaml:"path" path:"dir" computed:"/etc/APP, /var/lib/APP, /var/cache/APP, /var/log/APP, /run/APP, /var/tmp/APP" doc:"Where it is."`
 	Mode string `yaml:"mode" scalar:"any" default:"0750" pattern:"^0?[0-7]{3}$" form:"three octal digits, such as 0750" doc:"Its mode, octal."`
+}
+
+// AppSecret is a secret that an app's instances get.
+type AppSecret struct {
+	Key  string `yaml:"key" required:"true" doc:"Under which the store has it (secrets_adapter)."`
+	Env  string `yaml:"env" pattern:"^[A-Za-z_][A-Za-z0-9_]*$" form:"the name of a variable: letters, digits and _, not beginning with a digit" doc:"Variable that it becomes."`
+	File string `yaml:"file" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.-]*$" form:"the name of a file: letters, digits, _, - and ." doc:"File that it becomes, mode 0400, in the folder $SECRETS_DIRECTORY of the instance."`
 }
 
 // AppFile is a file that an app gets before each start.

@@ -72,9 +72,16 @@ var classes = map[string]Class{
 
 	"web.poll_token_file": ClassImmediate, // the file is read with each request
 
-	"release.verify":             ClassImmediate,
-	"release.public_keys":        ClassImmediate,
-	"release.refuse_downgrade":   ClassImmediate,
+	"release.verify":           ClassImmediate,
+	"release.public_keys":      ClassImmediate,
+	"release.refuse_downgrade": ClassImmediate,
+	"secrets_path":             ClassDaemonRestart,
+	"secrets.poll_ms":          ClassDaemonRestart,
+	"secrets.endpoint":         ClassDaemonRestart,
+
+	"applications[].secrets":          ClassRollingRestart,
+	"applications[].secrets_rotation": ClassImmediate,
+
 	"release.keep_releases":      ClassNextStart,
 	"release.max_unpacked_bytes": ClassDaemonRestart,
 	"release.max_entries":        ClassDaemonRestart,
@@ -162,10 +169,10 @@ var classes = map[string]Class{
 	"applications[].hot_upgrade.install_timeout_ms": ClassImmediate,
 	"applications[].hot_upgrade.kill_lingering":     ClassImmediate,
 
-	"applications[].limits.memory_max":  ClassRollingRestart,
-	"applications[].limits.memory_high": ClassRollingRestart,
-	"applications[].limits.cpu_quota":   ClassRollingRestart,
-	"applications[].limits.tasks_max":   ClassRollingRestart,
+	"applications[].limits.memory_max":  ClassImmediate,
+	"applications[].limits.memory_high": ClassImmediate,
+	"applications[].limits.cpu_quota":   ClassImmediate,
+	"applications[].limits.tasks_max":   ClassImmediate,
 
 	"applications[].logs.target":         ClassRollingRestart,
 	"applications[].logs.max_bytes":      ClassImmediate,
