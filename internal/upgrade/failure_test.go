@@ -20,12 +20,14 @@ import (
 	"github.com/beamkeeper/beamkeeper/release"
 )
 
-// tree lists what is in a folder, but for the sizes of what the BEAM writes.
+// tree lists what is in a folder of an instance, but for what each start leaves there.
 func tree(t *testing.T, root string) []string {
 	t.Helper()
 	var all []string
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
-		all = append(all, strings.TrimPrefix(name, root))
+		if name = strings.TrimPrefix(name, root); !strings.HasPrefix(name, "/tmp") {
+			all = append(all, name)
+		}
 		return err
 	})
 	if err != nil {
@@ -432,34 +434,54 @@ func TestJob_AsAnotherUser(t *testing.T) {
 	}
 }
 
-// Prepare broken off anywhere, and begun again, comes to its end.
-func TestPrepare_BrokenOff(t *testing.T) {
+// Every step broken off anywhere, by the loss of the link, and begun again, comes to its end.
+func TestJob_BrokenOff(t *testing.T) {
 	t.Parallel()
 	i := begin(t, nodetest.WantAny(t), sampletest.HotErlang, "0.1.0")
 	j := i.job("0.1.0", "0.2.0")
-	for n := range 12 {
-		ctx, cancel := context.WithCancel(context.Background())
-		left := atomic.Int64{}
-		left.Store(int64(n))
-		broken := j
-		broken.Node = &flaky{Node: i, fail: func() bool {
-			if left.Add(-1) >= 0 {
-				return false
+	for _, step := range []struct {
+		name string
+		run  func(context.Context, upgrade.Job) error
+		ends string // state of the counter
+	}{
+		{"prepare", func(ctx context.Context, j upgrade.Job) error { _, err := j.Prepare(ctx); return err }, "0"},
+		{"install", func(ctx context.Context, j upgrade.Job) error { return j.Install(ctx, upgrade.Options{}) }, "{2,0}"},
+		{"commit", func(ctx context.Context, j upgrade.Job) error { return j.Commit(ctx, false) }, "{2,0}"},
+		{"revert", func(ctx context.Context, j upgrade.Job) error { return j.Revert(ctx, upgrade.Options{}) }, "0"},
+		{"clean", func(ctx context.Context, j upgrade.Job) error { return j.Clean(ctx) }, "0"},
+	} {
+		for n := int64(0); ; n++ {
+			if n == 30 {
+				t.Fatalf("%s has no end", step.name)
 			}
+			ctx, cancel := context.WithCancel(limited(t))
+			var calls atomic.Int64
+			broken := j
+			broken.Node = &flaky{Node: i, fail: func() bool {
+				if calls.Add(1) <= n {
+					return false
+				}
+				cancel() // nor does the daemon go on
+				return true
+			}}
+			err := step.run(ctx, broken)
 			cancel()
-			return true
-		}}
-		_, err := broken.Prepare(ctx)
-		if err == nil {
-			break
+			if calls.Load() <= n {
+				if err != nil {
+					t.Fatalf("%s: %v", step.name, err)
+				}
+				break
+			}
+			if got := kinds(err); err != nil && got != "transient" {
+				t.Errorf("%s broken off at call %d: %v (%s)", step.name, n, err, got)
+			}
+			if step.name == "prepare" || step.name == "clean" {
+				i.want("0", "hot_counter", "state")
+			}
 		}
-		if got := kinds(err); got != "transient" {
-			t.Errorf("broken off at call %d: %v (%s)", n, err, got)
-		}
-		cancel()
+		i.want(step.ends, "hot_counter", "state")
 	}
-	i.prepare(j)
-	i.prepare(j) // again
-	i.install(j)
-	i.want("{2,0}", "hot_counter", "state")
+	if s := i.look(j); !s.Committed("0.1.0") || len(s.Releases) != 1 {
+		t.Errorf("%+v", s)
+	}
 }
