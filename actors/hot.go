@@ -55,14 +55,14 @@ func (m *manager) notHot(p picture, rel state.Release) string {
 		return "it is a way back"
 	}
 	n := 0
-	for i, rec := range p.instances {
+	for _, rec := range p.instances {
 		runs := state.Release{Version: rec.Version, SHA256: rec.SHA256}
 		switch {
 		case rec.Leaving || rec.Stopped:
 			continue
 		case !same(runs, p.app.Settled):
 			return fmt.Sprintf("%s runs version %s, not %s", rec.Name, rec.Version, p.app.Settled.Version)
-		case p.views[i].phase != phaseReady || !rec.Ready || rec.Restarting:
+		case !rec.Ready || rec.Restarting || rec.Failed: // one that is only being taken over is waited for
 			return rec.Name + " is not ready"
 		case rec.Restart < p.app.Restart || m.rolling(p.app) && outdated(m.spec, rec):
 			return rec.Name + " is to be started again anyway"
@@ -78,12 +78,12 @@ func (m *manager) notHot(p picture, rel state.Release) string {
 // revertible says whether all instances can be asked to go back to rel by what they were upgraded with.
 func revertible(p picture, rel state.Release) bool {
 	n := 0
-	for i, rec := range p.instances {
+	for _, rec := range p.instances {
 		if rec.Leaving || rec.Stopped {
 			continue
 		}
 		u := rec.Upgrade
-		if u == nil || u.Phase != state.UpgradeCommitted || !same(u.From, rel) || p.views[i].phase != phaseReady {
+		if u == nil || u.Phase != state.UpgradeCommitted || !same(u.From, rel) || !rec.Ready || rec.Restarting || rec.Failed {
 			return false
 		}
 		n++

@@ -20,7 +20,7 @@ import (
 // forge is an Upgrader for a world: what it installs is a note of which version an OS process runs.
 //
 // A version is installable hot when its name begins with hot. It fails at prepare, install, revert or commit when its name
-// says so (hot-install-2), is not well after its installation (hot-sick-2), or ends the OS process then (hot-crash-2).
+// says so (hot-install-2), is not well or not there after its installation (hot-sick-2, hot-lost-2), or ends the OS process then (hot-crash-2).
 type forge struct {
 	w *world
 
@@ -165,6 +165,9 @@ func (f *forge) Look(ctx context.Context, j upgrade.Job) (upgrade.State, error) 
 	v := f.version(name)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if strings.Contains(v, "lost") {
+		return upgrade.State{Running: "another"}, nil
+	}
 	return upgrade.State{Running: v, Permanent: f.bootsLocked(name), Boots: f.bootsLocked(name)}, nil
 }
 

@@ -511,7 +511,8 @@ func (m *manager) open(p picture, rel state.Release, plan plan) error {
 	}
 	switch {
 	case d.Kind != api.KindFull || d.Trigger == triggerRestore:
-	case p.app.Kind == kindRevert && d.Trigger == triggerRollback:
+	case p.app.Kind == kindRevert && !same(rel, p.app.Settled):
+		d.Trigger = triggerRollback // also when a daemon was ended in between
 		if revertible(p, rel) {
 			d.Kind = api.KindHot
 		}
@@ -721,7 +722,11 @@ func (m *manager) startFetch(d *api.Deployment, rel state.Release) error {
 			Version: rel.Version, Hash: rel.Hash, SHA256: rel.SHA256, PreCommands: rel.PreCommands, Signature: rel.Signature, PublishedAt: rel.PublishedAt,
 		})
 		if err == nil && check {
+			step := release.FetchStep{Name: stepCheck, StartedAt: time.Now()}
 			err = m.sys.mayRun(ctx, r)
+			if step.EndedAt = time.Now(); len(r.Steps) > 0 {
+				r.Steps = append(r.Steps, step)
+			}
 		}
 		if err != nil {
 			return err
@@ -750,7 +755,7 @@ func (m *manager) fetchEnded(result any) error {
 		var r *refusedError
 		switch {
 		case errors.As(failure, &r):
-			name = "check"
+			name = stepCheck
 		case errors.As(failure, &e):
 			name = e.Op
 		}

@@ -21,14 +21,17 @@ var (
 	modelSeed  = flag.Uint64("model.seed", 0, "seed of TestModel; 0: 1, 2 and 3, a third of the time each")
 )
 
-// model plays with one app whose versions called bad-N crash at once.
+// model plays with one app whose versions called bad-N crash at once. Those that begin with hot are installed hot, and fail at
+// it as their names say, see forge.
 type model struct {
 	*world
+	forge    *forge
 	rand     *rand.Rand
 	versions []string
 	asked    int          // replicas
 	floor    atomic.Int64 // as many must be running now
 	problem  atomic.Pointer[string]
+	crashes  int      // so many had there been when floor was set
 	done     []string // what was done
 }
 
@@ -50,7 +53,9 @@ func TestModel(t *testing.T) {
 func playModel(t *testing.T, seed uint64, most time.Duration) {
 	spec := app("shop", 2)
 	spec.CrashLoop.Limit = 1
+	spec.Hot = &HotUpgrade{Soak: 30 * time.Millisecond, Manual: seed%3 == 0, All: seed%2 == 0, Fallback: seed%3 != 2}
 	m := &model{world: watched(t, spec), rand: rand.New(rand.NewPCG(seed, 0)), asked: 2}
+	m.forge = withForge(m.world)
 	m.cluster.accept = func(_, version string) error {
 		if strings.HasPrefix(version, "bad") {
 			return errors.New("name not registered")
@@ -121,10 +126,15 @@ func (m *model) step() {
 		must(m.t, m.sys.Unfreeze(ctx, "shop"))
 	}
 	switch n := m.rand.IntN(20); n {
-	case 0, 1, 2, 3:
+	case 0, 1:
 		said("publish good-%d", len(m.versions))
 		m.fresh("good")
-	case 4, 5, 6:
+	case 2, 3, 4:
+		kinds := []string{"hot", "hot", "hot", "hot", "hot-prepare", "hot-install", "hot-lost", "hot-crash", "hot-revert", "hot-install-revert", "hot-commit"}
+		kind := kinds[m.rand.IntN(len(kinds))]
+		said("publish %s-%d", kind, len(m.versions))
+		m.fresh(kind)
+	case 5, 6:
 		said("publish bad-%d", len(m.versions))
 		m.fresh("bad")
 	case 7:
@@ -145,6 +155,13 @@ func (m *model) step() {
 		must(m.t, m.sys.Unpin(ctx, "shop"))
 		err = m.sys.Unfreeze(ctx, "shop")
 	case 13:
+		all, e := m.sys.Deployments(ctx, "shop", 0)
+		must(m.t, e)
+		if i := slices.IndexFunc(all, func(d api.Deployment) bool { return d.Kind == api.KindHot }); i >= 0 && m.rand.IntN(2) == 0 {
+			said("revert %s to %s", all[i].ID, all[i].To)
+			_, err = m.sys.RevertDeployment(ctx, all[i].ID)
+			break
+		}
 		said("rollback")
 		_, err = m.sys.Rollback(ctx, "shop", api.VersionRequest{})
 	case 14, 15:
@@ -161,7 +178,7 @@ func (m *model) step() {
 		m.floor.Store(min(m.floor.Load(), int64(m.asked)))
 		err = m.sys.Scale(ctx, "shop", m.asked)
 	case 17:
-		if d := m.app("shop").Deployment; d != nil && d.Outcome == api.DeploymentRunning && d.Kind == "full" && d.From != d.To && d.Trigger != triggerRestore && d.Trigger != triggerRollback {
+		if d := m.app("shop").Deployment; d != nil && d.Outcome == api.DeploymentRunning && d.Kind != api.KindScale && d.From != d.To && d.Trigger != triggerRestore && d.Trigger != triggerRollback {
 			said("abort %s to %s", d.ID, d.To)
 			err = m.sys.AbortDeployment(ctx, d.ID)
 		}
@@ -188,8 +205,18 @@ func (m *model) rest() {
 	calm := time.Time{}
 	m.until("rest", func() bool {
 		a := m.app("shop")
+		if d := a.Deployment; d != nil && d.Outcome == api.DeploymentRunning && len(d.Steps) > 0 && d.Steps[len(d.Steps)-1].Name == stepConfirm {
+			_, err := m.sys.CommitDeployment(m.t.Context(), d.ID, true)
+			var e *api.Error
+			if err != nil && (!errors.As(err, &e) || e.Code != api.CodeRefused) {
+				m.t.Errorf("commit: %v", err)
+			}
+		}
 		running, versions, settled := int64(0), map[string]bool{}, len(a.Instances) == m.asked
 		for _, i := range a.Instances {
+			if i.Upgrade != nil {
+				settled = false
+			}
 			switch versions[i.Version] = true; i.State {
 			case api.StateRunning:
 				running++
@@ -198,6 +225,10 @@ func (m *model) rest() {
 			default:
 				settled = false
 			}
+		}
+		crashing := slices.ContainsFunc(a.Instances, func(i api.Instance) bool { return i.Upgrade != nil && strings.Contains(i.Upgrade.To, "crash") })
+		if m.floor.Load() > running && (crashing || m.crashed() > m.crashes) {
+			m.floor.Store(0) // one that crashes once it is upgraded
 		}
 		if floor := m.floor.Load(); running < floor {
 			text := fmt.Sprintf("%d are running, and %d were: %+v", running, floor, a)
@@ -221,10 +252,19 @@ func (m *model) rest() {
 				m.problem.CompareAndSwap(nil, &text)
 			}
 		}
+		for _, i := range a.Instances {
+			if runs := m.forge.version(i.Name); runs != i.Version && i.State == api.StateRunning {
+				text := fmt.Sprintf("%s runs %s, and its record says %s", i.Name, runs, i.Version)
+				m.problem.CompareAndSwap(nil, &text)
+			}
+		}
 		m.floor.Store(running)
+		m.crashes = m.crashed()
 		return true
 	})
 }
+
+func (m *model) crashed() int { return len(m.eventsOf(api.EventCrashRestart)) }
 
 // noGhostByItself looks at all that happened: no deployment that nobody asked for brought a version that was a ghost then.
 func (m *model) noGhostByItself() {
