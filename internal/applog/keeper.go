@@ -47,6 +47,7 @@ type Alarm struct {
 
 const (
 	lookEvery  = time.Second
+	listEvery  = 5 // looks; in between only the files that are known are looked at, which costs a tenth
 	tidyEvery  = time.Minute
 	patience   = 30 * time.Second // after rotations that failed; less after the first
 	tellAgain  = 10 * time.Minute // that archives had to go before their time
@@ -84,6 +85,8 @@ type looking struct {
 	told      map[string]time.Time
 	recovered map[string]bool // files in which no old rotation is left
 	tidied    time.Time
+	known     []*folder // nil: to be listed anew
+	looks     int       // since they were
 }
 
 func newLooking(k *Keeper) *looking {
@@ -206,7 +209,7 @@ func (l *looking) folders(sizes bool) []*folder {
 
 // look rotates what is due, and tidies up now and then. soon says that something grows fast.
 func (l *looking) look(ctx context.Context) (soon bool) {
-	all := l.folders(false)
+	all := l.current()
 	rotated := false
 	for _, f := range all {
 		p := f.policy
@@ -218,9 +221,10 @@ func (l *looking) look(ctx context.Context) (soon bool) {
 				continue
 			}
 			if !l.recovered[file.Path] {
-				if err := recoverRotation(file.Path); err == nil {
+				if err := recoverRotation(file.Path, file.archives); err == nil {
 					l.recovered[file.Path] = true
 				}
+				l.known = nil // there may be other archives now
 			}
 			size := file.live.Size()
 			if grown := size - l.sizes[file.Path]; grown > p.MaxBytes/fastGrowth && l.sizes[file.Path] > 0 {
@@ -228,7 +232,7 @@ func (l *looking) look(ctx context.Context) (soon bool) {
 			}
 			l.sizes[file.Path] = size
 			if l.due(file, p) && l.rotate(file, p) {
-				rotated = true
+				rotated, l.known = true, nil
 				delete(l.sizes, file.Path)
 			}
 		}
@@ -240,6 +244,33 @@ func (l *looking) look(ctx context.Context) (soon bool) {
 	}
 	l.guard()
 	return soon
+}
+
+// current is what there is in the log folders, as far as it was there when they were last listed.
+func (l *looking) current() []*folder {
+	if l.known != nil && l.looks < listEvery-1 && l.refresh() {
+		l.looks++
+		return l.known
+	}
+	l.known, l.looks = l.folders(false), 0
+	return l.known
+}
+
+// refresh looks at the files that are known; false says that one of them is there no more.
+func (l *looking) refresh() bool {
+	for _, f := range l.known {
+		for _, file := range f.files {
+			if file.live == nil {
+				continue
+			}
+			info, err := os.Lstat(file.Path)
+			if err != nil || !info.Mode().IsRegular() {
+				return false
+			}
+			file.live = info
+		}
+	}
+	return true
 }
 
 // forget drops what is remembered of files that are gone.

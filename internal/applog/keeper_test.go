@@ -1,6 +1,7 @@
 package applog
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -328,5 +329,50 @@ func TestDumps(t *testing.T) {
 	defer f.Close()
 	if !WritingDump(os.Getpid(), from) {
 		t.Error("we have it open")
+	}
+}
+
+// Between two lists of the folders only the known files are looked at; what grows, goes or comes is seen all the same.
+func TestLooking_ListsNowAndThen(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "shop"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string, n int) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "shop", name), bytes.Repeat([]byte("x"), n), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := newLooking(&Keeper{Dir: dir, Policy: func(string) (Policy, bool) { return Policy{}, true }})
+	sizes := func() map[string]int64 {
+		m := make(map[string]int64)
+		for _, f := range l.current() {
+			for path, file := range f.files {
+				m[filepath.Base(path)] = file.live.Size()
+			}
+		}
+		return m
+	}
+	write("shop-aaaaaa-stdout.log", 1)
+	sizes()
+	write("shop-aaaaaa-stdout.log", 2)
+	write("shop-bbbbbb-stdout.log", 3)
+	if got := sizes(); len(got) != 1 || got["shop-aaaaaa-stdout.log"] != 2 {
+		t.Errorf("the second look sees %v", got)
+	}
+	for range listEvery {
+		sizes()
+	}
+	if got := sizes(); len(got) != 2 || got["shop-bbbbbb-stdout.log"] != 3 {
+		t.Errorf("later it sees %v", got)
+	}
+	l.current()
+	if err := os.Remove(filepath.Join(dir, "shop", "shop-aaaaaa-stdout.log")); err != nil {
+		t.Fatal(err)
+	}
+	if got := sizes(); len(got) != 1 {
+		t.Errorf("after the end of one it sees %v", got)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -330,24 +331,23 @@ func (r rotation) recover(f *os.File, list []archive) error {
 			return r.finish(f, h, blockOf(f))
 		}
 	}
-	r.dropTemporary()
+	if slices.ContainsFunc(list, func(a archive) bool { return a.temp }) {
+		r.dropTemporary()
+	}
 	if unit := blockOf(f); h.at-headLen >= unit {
 		return r.drop(f, h, unit)
 	}
 	return nil
 }
 
-// recoverRotation ends the rotation of a log file that was under way when its daemon was killed, if there was one.
-func recoverRotation(path string) error {
+// recoverRotation ends the rotation of a log file, with these archives, that was under way when its daemon was killed, if there
+// was one.
+func recoverRotation(path string, list []archive) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	list, err := archivesOf(path)
-	if err != nil {
-		return err
-	}
 	return rotation{path: path}.recover(f, list)
 }
 

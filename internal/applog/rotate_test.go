@@ -61,7 +61,7 @@ const testPart = 128 << 10
 func rotateUntilKilled() {
 	path, step := os.Getenv("APPLOG_TEST_PATH"), os.Getenv("APPLOG_TEST_STEP")
 	noShift := os.Getenv("APPLOG_TEST_NOSHIFT") != ""
-	if err := recoverRotation(path); err != nil {
+	if err := recoverFile(path); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -298,7 +298,7 @@ func TestRotation_Killed(t *testing.T) {
 			case <-time.After(30 * time.Second):
 				t.Fatal("the writer does not end")
 			}
-			if err := recoverRotation(path); err != nil {
+			if err := recoverFile(path); err != nil {
 				t.Fatal(err)
 			}
 			lines := rawLines(t, path)
@@ -350,7 +350,7 @@ func TestRotation_RecoveryFreesTheSpace(t *testing.T) {
 				_, err := r.run()
 				t.Errorf("it was not cut off: %v", err)
 			}()
-			if err := recoverRotation(path); err != nil {
+			if err := recoverFile(path); err != nil {
 				t.Fatal(err)
 			}
 			st, err := os.Stat(path)
@@ -363,7 +363,7 @@ func TestRotation_RecoveryFreesTheSpace(t *testing.T) {
 			if got := rawLines(t, path); len(got) != 3000 {
 				t.Errorf("cut off when %s: %d lines", step, len(got))
 			}
-			if err := recoverRotation(path); err != nil {
+			if err := recoverFile(path); err != nil {
 				t.Errorf("again: %v", err)
 			}
 			if got := readAll(t, path, Query{}); len(got) != 3000 {
@@ -412,4 +412,13 @@ func TestRotation_KeepsEntriesWhole(t *testing.T) {
 			t.Errorf("a piece begins with %.60q", l)
 		}
 	}
+}
+
+// recoverFile is recoverRotation of a file as it is found.
+func recoverFile(path string) error {
+	list, err := archivesOf(path)
+	if err != nil {
+		return err
+	}
+	return recoverRotation(path, list)
 }
