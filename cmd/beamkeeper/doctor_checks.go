@@ -165,6 +165,7 @@ func (d *doctor) checkReach(e node.EPMDNode, epmd string) {
 
 func (d *doctor) checkSource(ctx context.Context) {
 	if d.cfg.ReleaseAdapter != config.ReleaseLocal {
+		d.checkCloud(ctx)
 		return
 	}
 	dir := d.cfg.ReleaseBucket

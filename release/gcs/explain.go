@@ -103,6 +103,9 @@ func (b *Bucket) explainAnswer(e *release.BucketError, permission string, err *g
 		e.Kind = release.ErrDenied
 		if permission != "" {
 			e.Remedy = fmt.Sprintf("grant %s on the bucket %s (%s)", permission, b.client.cfg.Bucket, roleOf[permission])
+			if permission == mayGet {
+				e.Remedy += fmt.Sprintf("; without %s, it is said of an object that does not exist, too", mayList)
+			}
 		}
 	case err.Code == http.StatusTooManyRequests:
 		e.Kind, e.Remedy = release.ErrThrottled, "it is asked less often by itself; poll less often if this lasts"
