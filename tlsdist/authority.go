@@ -2,10 +2,8 @@ package tlsdist
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -14,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -45,10 +44,13 @@ type Authority struct {
 	lifetime time.Duration
 	now      func() time.Time
 
+	signer atomic.Pointer[signer]
+	mu     sync.Mutex // with the lock file: one change at a time
+}
+
+type signer struct {
 	key  *ecdsa.PrivateKey
 	cert *x509.Certificate
-
-	mu sync.Mutex // with the lock file: one change at a time
 }
 
 // OpenAuthority opens the authority in dir, which is made with a new key if there is none.
@@ -89,11 +91,14 @@ func AuthorityExists(dir string) bool {
 // Dir is the folder.
 func (a *Authority) Dir() string { return a.dir }
 
-// CertFile is the authority's certificate, which nodes must trust.
+// CertFile is the authority's certificate, which nodes must trust; during a Rollover those of both.
 func (a *Authority) CertFile() string { return filepath.Join(a.dir, authorityCertFile) }
 
-// Cert is the authority's certificate.
-func (a *Authority) Cert() *x509.Certificate { return a.cert }
+// Cert is the authority's certificate, the one that signs.
+func (a *Authority) Cert() *x509.Certificate { return a.signer.Load().cert }
+
+// refresh sees what another process has changed. What cannot be read stops nobody from going on with what was.
+func (a *Authority) refresh() { _ = a.load() }
 
 // locked runs f while nobody else changes the folder.
 func (a *Authority) locked(f func() error) error {
@@ -128,47 +133,33 @@ func (a *Authority) load() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", keyFile, err)
 	}
-	ec, ok := key.(*ecdsa.PrivateKey)
-	if !ok || !ec.PublicKey.Equal(certs[0].PublicKey) {
-		return fmt.Errorf("%s does not belong to %s", authorityKeyFile, authorityCertFile)
+	if ec, ok := key.(*ecdsa.PrivateKey); ok {
+		for _, c := range certs { // two during a Rollover
+			if ec.PublicKey.Equal(c.PublicKey) {
+				a.signer.Store(&signer{key: ec, cert: c})
+				return nil
+			}
+		}
 	}
-	a.key, a.cert = ec, certs[0]
-	return nil
+	return fmt.Errorf("%s does not belong to %s", authorityKeyFile, authorityCertFile)
 }
 
 func (a *Authority) create() error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, keyPEM, err := newKey()
 	if err != nil {
 		return err
 	}
-	now := a.now()
-	serial := newSerial()
-	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{Organization: []string{"Beamkeeper"}, CommonName: fmt.Sprintf("Beamkeeper CA %.8x", serial.Bytes())},
-		NotBefore:    now.Add(-backdate), NotAfter: now.AddDate(authorityYears, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	cert, err := a.newCert(key)
 	if err != nil {
 		return err
 	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
+	if err := writeFile(filepath.Join(a.dir, authorityKeyFile), keyPEM, 0o400, nil); err != nil {
 		return err
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
+	if err := a.writeTrusted(cert); err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(a.dir, authorityKeyFile), pemBlock(pemKey, keyDER), 0o400, nil); err != nil {
-		return err
-	}
-	if err := writeFile(a.CertFile(), pemBlock(pemCertificate, der), 0o444, nil); err != nil {
-		return err
-	}
-	a.key, a.cert = key, cert
+	a.signer.Store(&signer{key: key, cert: cert})
 	return nil
 }
 

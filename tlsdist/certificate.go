@@ -56,6 +56,7 @@ func (c Certificate) RenewAt() time.Time {
 func (a *Authority) Issue(name node.Name, owner *Owner) (Certificate, error) {
 	var c Certificate
 	err := a.locked(func() (err error) {
+		a.refresh()
 		c, err = a.issue(name, owner)
 		return err
 	})
@@ -69,6 +70,7 @@ func (a *Authority) Issue(name node.Name, owner *Owner) (Certificate, error) {
 func (a *Authority) Ensure(name node.Name, owner *Owner) (Certificate, error) {
 	var c Certificate
 	err := a.locked(func() error {
+		a.refresh()
 		old, err := a.find(name)
 		if err == nil && a.now().Before(old.RenewAt()) && a.whole(name) && ownedBy(old.PEMFile, owner) {
 			c = old
@@ -86,7 +88,7 @@ func (a *Authority) Ensure(name node.Name, owner *Owner) (Certificate, error) {
 // whole tells whether the certificate on record was made with the present key, and is the one that the node has.
 func (a *Authority) whole(name node.Name) bool {
 	record, err := readCertificates(filepath.Join(a.nodeDir(name), recordFile))
-	if err != nil || record[0].CheckSignatureFrom(a.cert) != nil {
+	if err != nil || record[0].CheckSignatureFrom(a.Cert()) != nil {
 		return false
 	}
 	given, err := readCertificates(filepath.Join(a.nodeDir(name), nodeFile))
@@ -94,6 +96,12 @@ func (a *Authority) whole(name node.Name) bool {
 		return true // it belongs to another user
 	}
 	return err == nil && given[0].Equal(record[0])
+}
+
+// signed tells whether the certificate on record was made with the present key.
+func (a *Authority) signed(name node.Name) bool {
+	record, err := readCertificates(filepath.Join(a.nodeDir(name), recordFile))
+	return err != nil || record[0].CheckSignatureFrom(a.Cert()) == nil // what cannot be read, List tells
 }
 
 func (a *Authority) nodeDir(name node.Name) string {
@@ -185,9 +193,10 @@ const maxCommonName = 64
 
 func (a *Authority) sign(name node.Name, key *ecdsa.PrivateKey) ([]byte, error) {
 	now := a.now()
+	s := a.signer.Load()
 	end := now.Add(a.lifetime)
-	if end.After(a.cert.NotAfter) {
-		end = a.cert.NotAfter
+	if end.After(s.cert.NotAfter) {
+		end = s.cert.NotAfter
 	}
 	subject := pkix.Name{Organization: []string{"Beamkeeper"}}
 	if cn := name.String(); len(cn) <= maxCommonName {
@@ -201,7 +210,7 @@ func (a *Authority) sign(name node.Name, key *ecdsa.PrivateKey) ([]byte, error) 
 		DNSNames:    []string{name.Host}, URIs: []*url.URL{nodeURI(name)},
 		BasicConstraintsValid: true,
 	}
-	return x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	return x509.CreateCertificate(rand.Reader, template, s.cert, key.Public(), s.key)
 }
 
 // describe tells what is known of a node's certificate; with a nil cert, only where its files are.
@@ -305,12 +314,18 @@ func (a *Authority) List() ([]Certificate, error) {
 	return list, errors.Join(errs...)
 }
 
-// Renew issues anew what is past RenewAt, and tells which. Links that are up are not touched.
+// Renew issues anew what is past RenewAt, or of an authority that has been replaced, and tells which. It takes the steps of a
+// Rollover, and starts one RolloverBefore the authority's end. Links that are up are not touched.
 func (a *Authority) Renew() ([]Certificate, error) {
+	stuck := a.locked(a.advance)
+	if stuck != nil {
+		stuck = fmt.Errorf("tlsdist: authority %s: %w", a.dir, stuck)
+	}
 	list, err := a.List()
+	err = errors.Join(stuck, err)
 	var due []node.Name
 	for _, c := range list {
-		if !a.now().Before(c.RenewAt()) {
+		if !a.now().Before(c.RenewAt()) || !a.signed(c.Node) {
 			due = append(due, c.Node)
 		}
 	}
@@ -349,6 +364,7 @@ func (a *Authority) Rotate(names ...node.Name) ([]Certificate, error) {
 func (a *Authority) renew(name node.Name) (Certificate, error) {
 	var c Certificate
 	err := a.locked(func() (err error) {
+		a.refresh()
 		if _, err = a.find(name); err == nil {
 			c, err = a.issue(name, nil)
 		}

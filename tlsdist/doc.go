@@ -14,7 +14,8 @@
 // Files of an Authority, in its folder:
 //
 //	ca.key                     its private key, 0400
-//	ca.crt                     its certificate, for everybody
+//	ca.crt                     its certificate, for everybody; two during a Rollover
+//	next.key, rollover         the key of the next authority, and how far its Rollover is
 //	lock                       held by whoever changes something; daemon and command line may do so at one time
 //	nodes/NAME/node.pem        certificate and key of a node in one file, so that both change in one step; 0400
 //	nodes/NAME/node.crt        the certificate on record

@@ -29,6 +29,7 @@ var (
 	ErrPath        = errors.New("path that does not survive on a command line of erl")
 	ErrHost        = errors.New("host that no certificate can be made for")
 	ErrUnknownNode = errors.New("no certificate was issued for this node")
+	ErrRollover    = errors.New("the authority is being replaced already")
 )
 
 // PeerError tells why there is no TLS connection with a peer.

@@ -250,13 +250,22 @@ func (c *cli) certRotateCommand() *cobra.Command {
 		Use:   "rotate [NODE…]",
 		Short: "Make new keys and certificates now; of all nodes when none is named",
 		Long: "Makes new keys and certificates now rather than when a third of their life is left. Links stay up; nodes show the\n" +
-			"new certificate with their next link, a BEAM at most two minutes later. The one before stays good until the next time.",
+			"new certificate with their next link, a BEAM at most two minutes later. The one before stays good until the next time.\n" +
+			"With --ca the authority itself is replaced: the new one is trusted now; the running daemon has it sign all certificates\n" +
+			"anew some minutes later, and trusts the old one no more a week after that.",
 	}
 	asJSON := jsonFlag(cmd)
+	ca := cmd.Flags().Bool("ca", false, "replace the authority")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		if *ca && len(args) > 0 {
+			return api.Errorf(api.CodeUsage, "--ca is for all nodes")
+		}
 		a, cfg, err := c.authority()
 		if err != nil {
 			return err
+		}
+		if *ca {
+			return c.rotateAuthority(a, *asJSON)
 		}
 		var names []node.Name
 		for _, arg := range args {
@@ -286,6 +295,24 @@ func (c *cli) certRotateCommand() *cobra.Command {
 		return nil
 	}
 	return cmd
+}
+
+func (c *cli) rotateAuthority(a *tlsdist.Authority, asJSON bool) error {
+	r, err := a.StartRollover()
+	if errors.Is(err, tlsdist.ErrRollover) {
+		if r, err = a.Rollover(); err == nil {
+			return api.Errorf(api.CodeRefused, "the authority is being replaced already; the next step is due at %s", stamp(api.Time{Time: r.Until}))
+		}
+	}
+	if err != nil {
+		return tlsError(err)
+	}
+	if asJSON {
+		return printJSON(c.out, map[string]any{"signs_after": api.Time{Time: r.Until}, "ca_file": a.CertFile()})
+	}
+	fmt.Fprintf(c.out, "%s holds the new authority beside the old one.\nThe daemon has it sign after %s. Copies on other hosts: export them again, now and then.\n",
+		a.CertFile(), stamp(api.Time{Time: r.Until}))
+	return nil
 }
 
 func (c *cli) certExportCommand() *cobra.Command {
