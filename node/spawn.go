@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/beamkeeper/beamkeeper/etf"
 )
@@ -83,24 +84,55 @@ func (m *control) spawnRequest(token bool) error {
 	return nil
 }
 
-// spawnFlags reads the options that matter to the flags of the reply.
+// spawnFlags reads the options that matter to the flags of the reply, and refuses those that a BEAM would.
 func spawnFlags(opts etf.Term) (flags int, ok bool) {
 	list, ok := etfList(opts)
 	if !ok {
 		return 0, false
 	}
 	for _, o := range list {
-		if t, isTuple := o.(etf.Tuple); isTuple && len(t) > 0 {
-			o = t[0]
+		var value etf.Term
+		if t, isTuple := o.(etf.Tuple); isTuple {
+			if len(t) != 2 {
+				return 0, false
+			}
+			o, value = t[0], t[1]
 		}
-		switch o {
-		case etf.Term(etf.Atom("link")):
+		name, _ := o.(etf.Atom)
+		switch name {
+		case "link":
 			flags |= spawnLinked
-		case etf.Term(etf.Atom("monitor")):
+		case "monitor":
 			flags |= spawnMonitored
+		default:
+			if value == nil || !spawnOption(name, value) {
+				return 0, false
+			}
 		}
 	}
 	return flags, true
+}
+
+// spawnOption tells whether an option of spawn_opt exists and may have the value. None of them means anything here.
+func spawnOption(name etf.Atom, value etf.Term) bool {
+	word, _ := value.(etf.Atom)
+	n, isInt := value.(int64)
+	switch name {
+	case "priority":
+		return slices.Contains([]etf.Atom{"low", "normal", "high", "max"}, word)
+	case "message_queue_data":
+		return word == "on_heap" || word == "off_heap"
+	case "async_dist":
+		return word == "true" || word == "false"
+	case "fullsweep_after", "min_heap_size", "min_bin_vheap_size", "scheduler":
+		return isInt && n >= 0
+	case "max_heap_size":
+		_, isMap := value.(etf.Map)
+		return isMap || isInt && n >= 0
+	case "reply", "reply_tag": // the requester's own affair
+		return true
+	}
+	return false
 }
 
 // etfList gives the elements of a proper list, which the sender may have written as a string.
