@@ -93,8 +93,8 @@ func (f *foresight) weigh(rec state.Instance, i api.PlanInstance) {
 	case l.Version != f.from.Version:
 		f.against("beamkeeper restart "+f.App, "%s runs version %s, and not %s", i.Name, l.Version, f.from.Version)
 	}
-	if n := len(l.OldCode); n > 0 {
-		what := fmt.Sprintf("%d processes of %s are in the code of a version before, and would be ended: %s", n, i.Name, processNames(l.OldCode))
+	if len(l.OldCode) > 0 {
+		what := fmt.Sprintf("processes of %s in the code of a version before would be ended: %s", i.Name, processNames(l.OldCode))
 		if kill {
 			f.Notes = append(f.Notes, what)
 		} else {

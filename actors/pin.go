@@ -33,7 +33,7 @@ func (m *manager) move(mv moving) (api.Deployment, error) {
 	}
 	pinned := p.app.Pinned
 	if p.dep != nil && p.app.Failed == "" && same(mv.rel, p.app.Wish) && (pinned || !mv.pin) {
-		return *p.dep, nil
+		return m.authored(*p.dep)
 	}
 	token := "" // what the bucket says now has been heard; this is later
 	if c, ok := m.sys.board.change(m.spec.Name); ok && c.Err == nil {
@@ -68,6 +68,22 @@ func (m *manager) move(mv moving) (api.Deployment, error) {
 		return *p.dep, nil
 	}
 	return m.lastTo(mv.rel.Version)
+}
+
+// authored notes who asked for a deployment that is under way already, when nobody else did: whoever has published it.
+func (m *manager) authored(d api.Deployment) (api.Deployment, error) {
+	if d.Author != "" || m.author == "" {
+		return d, nil
+	}
+	d.Author = m.author
+	return d, m.sys.cfg.State.Update(func(tx *state.Tx) error {
+		now, ok, err := tx.Deployment(d.ID)
+		if err != nil || !ok {
+			return err
+		}
+		now.Author = d.Author
+		return tx.PutDeployment(now)
+	})
 }
 
 // mayMove says why an app may not be moved to a version by an operator.

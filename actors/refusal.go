@@ -12,6 +12,9 @@ import (
 	"github.com/beamkeeper/beamkeeper/release"
 )
 
+// stepCheck is the step of a deployment that looks whether its release can run here.
+const stepCheck = "check"
+
 // Archives says what is in releases that were fetched. *release.Store satisfies it.
 type Archives interface {
 	// Find returns a release that is on this host, the last one of the version with an empty sha256.

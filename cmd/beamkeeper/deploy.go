@@ -129,6 +129,11 @@ func (c *cli) outcome(d api.Deployment) error {
 		return e
 	case api.DeploymentAborted, api.DeploymentReverted:
 		return e
+	case api.DeploymentRefused:
+		e.Code = api.CodeRefused
+		e.Message = fmt.Sprintf("version %s of %s is refused, and nothing was changed: %s", d.To, d.App, strings.TrimPrefix(printable(d.Error), "it is refused: "))
+		e.Hint = fmt.Sprintf("beamkeeper plan %s %s has the reasons one by one", d.App, d.To)
+		return e
 	}
 	for _, i := range d.Instances {
 		for _, st := range i.Steps {

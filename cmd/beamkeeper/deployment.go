@@ -114,4 +114,3 @@ func deploymentLine(d api.Deployment) string {
 	}
 	return fmt.Sprintf("%s was %s after %s", s, d.Outcome, took(d))
 }
-
