@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,15 +32,28 @@ func runAsProgram() {
 		if done {
 			when = " after"
 		}
-		f.at("commit " + committer() + when)
+		name := committer()
+		f.at("commit " + name + when)
+		if f.asks && !done {
+			return askCommit(dir, name)
+		}
 		return nil
 	}
 	faults.step = func(step string) { f.at("release " + strings.ReplaceAll(step, " ", "_") + " before") }
+	if _, err := os.Stat(filepath.Join(dir, trapFile)); err == nil && slices.Contains(os.Args, "run") {
+		f.asks = true
+		faults.room = 20 * time.Millisecond
+		if err := trapWrites(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	os.Exit(mainCode())
 }
 
 type faultPoints struct {
-	dir string
+	dir  string
+	asks bool // before it writes, see trapWrites
 
 	mu    sync.Mutex
 	armed string
