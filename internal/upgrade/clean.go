@@ -77,21 +77,9 @@ func (j Job) removeRelease(f *folder, version string, keep []string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	kept := make(map[string]bool)
-	for _, v := range keep {
-		if v == "" {
-			continue
-		}
-		other, err := j.relIn(f, v)
-		if errors.Is(err, fs.ErrNotExist) && !f.exists(versionDir(v)) {
-			continue
-		}
-		if err != nil {
-			return err // what it needs is not known: nothing is removed
-		}
-		for _, a := range other.Applications {
-			kept[libDir(a.Name, a.Version)] = true
-		}
+	kept, err := j.librariesOf(f, keep)
+	if err != nil {
+		return err
 	}
 	for _, a := range rel.Applications {
 		if name := libDir(a.Name, a.Version); !kept[name] && path.Dir(name) == "lib" {
@@ -104,6 +92,27 @@ func (j Job) removeRelease(f *folder, version string, keep []string) error {
 		return err
 	}
 	return f.remove(versionDir(version))
+}
+
+// librariesOf is the folders of the applications of releases in Root.
+func (j Job) librariesOf(f *folder, versions []string) (map[string]bool, error) {
+	names := make(map[string]bool)
+	for _, v := range versions {
+		if v == "" {
+			continue
+		}
+		rel, err := j.relIn(f, v)
+		if errors.Is(err, fs.ErrNotExist) && !f.exists(versionDir(v)) {
+			continue
+		}
+		if err != nil {
+			return nil, err // what it needs is not known: nothing is removed
+		}
+		for _, a := range rel.Applications {
+			names[libDir(a.Name, a.Version)] = true
+		}
+	}
+	return names, nil
 }
 
 func (j Job) relIn(f *folder, version string) (release.Package, error) {

@@ -30,7 +30,7 @@ func change(p upgrade.Prepared, app, key string) string {
 
 func TestInstall_KeepsTheEnvironmentOfAMixRelease(t *testing.T) {
 	t.Parallel()
-	for _, otp := range nodetest.Want(t, "25", "27", "29") {
+	for _, otp := range nodetest.Want(t, all...) {
 		t.Run(otp.Release, func(t *testing.T) {
 			t.Parallel()
 			i := begin(t, otp, sampletest.HotElixir, "0.1.0", withEnv("HOT_VALUE", "a 'b' ü"))

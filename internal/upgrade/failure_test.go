@@ -3,11 +3,13 @@ package upgrade_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/beamkeeper/beamkeeper/etf"
 	"github.com/beamkeeper/beamkeeper/internal/sampletest"
 	"github.com/beamkeeper/beamkeeper/internal/upgrade"
+	"github.com/beamkeeper/beamkeeper/node"
 	"github.com/beamkeeper/beamkeeper/node/nodetest"
 	"github.com/beamkeeper/beamkeeper/release"
 )
@@ -23,17 +26,17 @@ import (
 // tree lists what is in a folder of an instance, but for what each start leaves there.
 func tree(t *testing.T, root string) []string {
 	t.Helper()
-	var all []string
+	var names []string
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if name = strings.TrimPrefix(name, root); !strings.HasPrefix(name, "/tmp") {
-			all = append(all, name)
+			names = append(names, name)
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	return names
 }
 
 // What cannot be prepared leaves nothing behind, in the folder and in release_handler.
@@ -282,10 +285,7 @@ func TestCommit_Lingering(t *testing.T) {
 
 // After a commit the way back is still open: while the BEAM runs, and after a cold start.
 func TestRevert_AfterCommit(t *testing.T) {
-	each(t, func(t *testing.T, otp nodetest.OTP, app string) {
-		if otp.Release == "27" {
-			t.Skip("25 and 29 show it")
-		}
+	each(t, []string{"25", "29"}, func(t *testing.T, otp nodetest.OTP, app string) {
 		i := begin(t, otp, app, "0.1.0")
 		script := filepath.Join(i.root(), "bin", app)
 		old, err := os.ReadFile(script)
@@ -326,6 +326,86 @@ func TestRevert_AfterCommit(t *testing.T) {
 			t.Error("Clean left the new version's library")
 		}
 	})
+}
+
+// The BEAM ended after make_permanent and before the scripts were changed, and relx's old script started it again.
+func TestLook_BootedByAnotherScript(t *testing.T) {
+	t.Parallel()
+	i := begin(t, nodetest.WantAny(t), sampletest.HotErlang, "0.1.0")
+	j := i.job("0.1.0", "0.2.0")
+	i.prepare(j)
+	i.install(j)
+	halfway := j
+	halfway.New = "" // leaves the scripts
+	i.commit(halfway)
+	if s := i.look(j); !s.Committed("0.2.0") {
+		t.Errorf("%+v", s)
+	}
+	i.kill()
+	i.start()
+	if s := i.look(j); s.Running != "0.1.0" || s.Permanent != "0.2.0" || s.Committed("0.2.0") {
+		t.Errorf("%+v", s)
+	}
+	err := j.Commit(limited(t), false)
+	if got := kinds(err); got != "broken" {
+		t.Errorf("Commit = %v (%s)", err, got)
+	}
+}
+
+// A BEAM without SASL tells its facts, and that it cannot be upgraded.
+func TestFacts_WithoutSASL(t *testing.T) {
+	t.Parallel()
+	otp := nodetest.WantAny(t)
+	port := nodetest.StartEPMD(t)
+	erl := nodetest.StartErl(t, otp, fmt.Sprintf("bare%d", os.Getpid()), "s3cret", port)
+	self, err := node.ParseName("asks@localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := node.New(node.Config{Name: self, Cookie: "s3cret", Listen: "none", NoEPMD: true, EPMDAddr: "127.0.0.1:" + strconv.Itoa(port)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Start(limited(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	i := &instance{t: t, node: n}
+	if i.peer, err = node.ParseName(erl.Name); err != nil {
+		t.Fatal(err)
+	}
+	live, err := upgrade.Facts(limited(t), i)
+	if err != nil || live.ReleaseHandler || !live.Systools || live.OTP != otp.Release || live.Memory == 0 {
+		t.Errorf("Facts = %+v, %v", live, err)
+	}
+	j := upgrade.Job{Node: i, Root: t.TempDir(), Name: "shop", From: "1", To: "2", Language: release.Erlang}
+	if _, err := j.Look(limited(t)); kinds(err) != "not possible" || !strings.Contains(err.Error(), "extra_applications") {
+		t.Errorf("Look = %v", err)
+	}
+	erl.Kill()
+	if _, err := upgrade.Facts(limited(t), i); kinds(err) != "transient" {
+		t.Errorf("Facts of a BEAM that is gone = %v", err)
+	}
+	if _, err := j.Prepare(limited(t)); kinds(err) != "transient" {
+		t.Errorf("Prepare of a BEAM that is gone = %v", err)
+	}
+}
+
+// What a killed Prepare has left of another archive with the same version is not what the next one installs.
+func TestPrepare_OverWhatWasLeft(t *testing.T) {
+	t.Parallel()
+	i := begin(t, nodetest.WantAny(t), sampletest.HotErlang, "0.1.0")
+	j := i.job("0.1.0", "0.2.0")
+	left := filepath.Join(i.root(), "lib", "hot_erlang-0.2.0", "ebin")
+	if err := os.MkdirAll(left, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(left, "hot_counter.beam"), []byte("no beam"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	i.prepare(j)
+	i.install(j)
+	i.want("{2,0}", "hot_counter", "state")
 }
 
 // A relup without a way down can be installed, and says so; there is no Revert then.

@@ -60,10 +60,10 @@ func (j Job) boots() (string, error) {
 	return "", nil
 }
 
-// readState reads what look.erl answers: {Releases, Job, Doing, Up, ScriptID}.
+// readState reads what look.erl answers: {Releases, Job, Doing, Up}.
 func readState(v etf.Term) (State, jobRow, error) {
 	t, ok := v.(etf.Tuple)
-	if !ok || len(t) != 5 {
+	if !ok || len(t) != 4 {
 		return State{}, jobRow{}, fmt.Errorf("an answer that is not understood: %s", brief(v))
 	}
 	var s State
@@ -82,12 +82,21 @@ func readState(v etf.Term) (State, jobRow, error) {
 		s.Installing.For = job.since
 	}
 	list, _ := t[0].(etf.List)
+	runs := make(map[string]bool) // versions whose applications are the ones that are loaded
 	for _, e := range list {
-		if r, ok := e.(etf.Tuple); ok && len(r) == 3 {
+		if r, ok := e.(etf.Tuple); ok && len(r) == 4 {
 			status, _ := r[2].(etf.Atom)
 			s.Releases = append(s.Releases, Known{Name: text(r[0]), Version: text(r[1]), Status: string(status)})
+			runs[text(r[1])] = r[3] == etf.Term(etf.Atom("true"))
 		}
 	}
+	s.findRunning(runs)
+	return s, job, nil
+}
+
+// findRunning sets Running and Permanent. What release_handler has as current, else as permanent, runs; unless the BEAM
+// was booted by a script that names another version than RELEASES does: then the applications that are loaded tell.
+func (s *State) findRunning(runs map[string]bool) {
 	for _, r := range s.Releases {
 		switch r.Status {
 		case "permanent":
@@ -99,7 +108,14 @@ func readState(v etf.Term) (State, jobRow, error) {
 			s.Running = r.Version
 		}
 	}
-	return s, job, nil
+	if s.Running == "" || runs[s.Running] {
+		return
+	}
+	for _, r := range s.Releases {
+		if runs[r.Version] {
+			s.Running = r.Version
+		}
+	}
 }
 
 // jobRow is what the table on the node says of the last installation.

@@ -81,7 +81,7 @@ func (p *preparation) run(ctx context.Context) error {
 	if err := p.forget(ctx, state); err != nil {
 		return err
 	}
-	if err := p.libraries(ctx); err != nil {
+	if err := p.libraries(ctx, state.Permanent); err != nil {
 		return err
 	}
 	r, err := p.release(ctx)
@@ -200,12 +200,17 @@ func (j Job) setRemoved(ctx context.Context, version string) error {
 	return nil
 }
 
-// libraries brings in the applications' folders that are not there, with their appups where systools looks for them.
-func (p *preparation) libraries(ctx context.Context) error {
+// libraries brings in the applications' folders that From does not have, with their appups where systools looks for
+// them. What a Prepare that was killed has left under such a name may be of another archive, and is replaced.
+func (p *preparation) libraries(ctx context.Context, permanent string) error {
+	kept, err := p.librariesOf(p.f, []string{p.From, permanent})
+	if err != nil {
+		return err
+	}
 	for _, a := range p.to.Applications {
 		name := libDir(a.Name, a.Version)
 		from := filepath.Join(p.New, filepath.FromSlash(name))
-		if p.f.exists(name) {
+		if kept[name] && p.f.exists(name) {
 			continue
 		}
 		if _, err := os.Stat(from); err != nil {

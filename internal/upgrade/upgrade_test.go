@@ -15,11 +15,14 @@ import (
 	"github.com/beamkeeper/beamkeeper/node/nodetest"
 )
 
+// all are the releases of OTP that a mix and a relx sample are built with.
+var all = []string{"25", "27", "29"}
+
 // each runs a test with the sample of each language and each OTP.
-func each(t *testing.T, f func(t *testing.T, otp nodetest.OTP, app string)) {
+func each(t *testing.T, releases []string, f func(t *testing.T, otp nodetest.OTP, app string)) {
 	t.Helper()
 	t.Parallel()
-	for _, otp := range nodetest.Want(t, "25", "27", "29") {
+	for _, otp := range nodetest.Want(t, releases...) {
 		for _, app := range []string{sampletest.HotErlang, sampletest.HotElixir} {
 			t.Run(app+" "+otp.Release, func(t *testing.T) {
 				t.Parallel()
@@ -40,7 +43,7 @@ func counter(app string) etf.Atom {
 // Up, down, up, committed, and the next version after that: the state is kept all the way, and what a cold start boots
 // is what was committed.
 func TestJob_UpDownUpAndOn(t *testing.T) {
-	each(t, func(t *testing.T, otp nodetest.OTP, app string) {
+	each(t, all, func(t *testing.T, otp nodetest.OTP, app string) {
 		i := begin(t, otp, app, "0.1.0", withEnv("HOT_TENANT", "acme"), withEnv("HOT_VALUE", "first"))
 		c := counter(app)
 		i.eval(c, "bump")
@@ -101,7 +104,7 @@ func TestJob_UpDownUpAndOn(t *testing.T) {
 
 // A crash before the commit boots the old version.
 func TestJob_CrashDuringSoakBootsTheOldVersion(t *testing.T) {
-	each(t, func(t *testing.T, otp nodetest.OTP, app string) {
+	each(t, all, func(t *testing.T, otp nodetest.OTP, app string) {
 		i := begin(t, otp, app, "0.1.0")
 		j := i.job("0.1.0", "0.2.0")
 		before := tree(t, i.root())

@@ -16,10 +16,14 @@ case Row() of
     _ -> ok
 end,
 Job = case Row() of none -> none; {V0, S0, B0, R0, _} -> {V0, S0, B0, R0} end,
+%% Whether all applications that are loaded have the versions of these libraries ("App-Vsn").
+Loaded = [{atom_to_list(A) ++ "-", V} || {A, _, V} <- application:loaded_applications()],
+Runs = fun(Libs) -> lists:all(fun({App, Loads}) ->
+    lists:all(fun(Lib) -> not lists:prefix(App, Lib) orelse Lib =:= App ++ Loads end, Libs) end, Loaded) end,
 Releases = case Job of
     {_, running, _, _} -> busy;
     _ -> try gen_server:call(release_handler, which_releases, Wait) of
-        List -> [{N, V, S} || {N, V, _, S} <- List]
+        List -> [{N, V, S, Runs(Libs)} || {N, V, Libs, S} <- List]
     catch exit:{noproc, _} -> noproc; exit:{timeout, _} -> busy end
 end,
 Name = fun(P) -> case process_info(P, registered_name) of {_, A} when is_atom(A) -> atom_to_list(A); _ -> "" end end,
@@ -39,4 +43,4 @@ Doing = case Job of
     _ -> none
 end,
 Up = erlang:convert_time_unit(erlang:monotonic_time() - erlang:system_info(start_time), native, millisecond),
-{Releases, Job, Doing, Up, init:script_id()}.
+{Releases, Job, Doing, Up}.
