@@ -249,7 +249,7 @@ func TestDeploy_AReleaseThatCannotBeFetchedStopsNothing(t *testing.T) {
 	w.shelf.set(func() {
 		w.shelf.fails = &release.Error{Op: "verify", Release: "shop", Version: "2.0.0", Err: release.ErrChecksum}
 	})
-	d := w.ended(w.deploy("shop", "2.0.0").ID, api.DeploymentFailed)
+	d := w.ended(w.deploy("shop", "2.0.0").ID, api.DeploymentRefused)
 	if !strings.Contains(d.Error, "wrong sha256") || stepNames(d.Steps) != "verify" || d.Steps[0].Error == "" || len(d.Instances) != 0 {
 		t.Errorf("deployment is %+v", d)
 	}

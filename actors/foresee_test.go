@@ -158,7 +158,7 @@ func TestPlan_Verdicts(t *testing.T) {
 		t.Errorf("without a current.json: %v", err)
 	}
 	w.publish("shop", "1.0.0")
-	w.until("the word of the bucket", func() bool { _, ok := w.sys.board.change("shop"); return ok })
+	w.until("the word of the bucket", func() bool { c, ok := w.sys.board.change("shop"); return ok && c.Err == nil })
 	if p := w.plan(api.PlanRequest{}); p.Verdict != release.Same {
 		t.Errorf("of current.json: %+v", p)
 	}

@@ -43,7 +43,7 @@ type settling struct {
 // over reports whether a is as wished. An error says why it will not be.
 func (s settling) over(c *cli, a api.App) (bool, error) {
 	if d := a.Deployment; d != nil && s.instance == "" && (s.before.Deployment == nil || s.before.Deployment.ID != d.ID) {
-		if d.Outcome == api.DeploymentFailed {
+		if d.Outcome == api.DeploymentFailed || d.Outcome == api.DeploymentRefused {
 			return false, c.outcome(*d)
 		}
 		if d.Outcome == api.DeploymentRunning {
