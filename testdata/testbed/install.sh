@@ -62,6 +62,11 @@ if [ "$tier" = test ]; then
   need nsenter util-linux
   need ip iproute2
   [ "$(id -u)" != 0 ] || need debootstrap debootstrap
+  need rpm rpm
+  if [ "$(id -u)" = 0 ] && [ "$(uname -m)" = x86_64 ]; then
+    need qemu-system-x86_64 qemu-system-x86
+    need mkfs.ext4 e2fsprogs
+  fi
 fi
 
 if [ -n "$missing" ]; then
@@ -111,5 +116,10 @@ if [ "$tier" = test ]; then
   if [ "$(id -u)" = 0 ] && [ ! -e "$cache/systemd-trixie/.complete" ]; then
     echo "Making a Debian trixie with systemd in $cache/systemd-trixie (once)"
     "$here/systemd-root.sh" trixie "$cache/systemd-trixie"
+  fi
+  # a kernel for the tests that boot a virtual machine
+  if [ "$(id -u)" = 0 ] && [ "$(uname -m)" = x86_64 ] && [ ! -e "$cache/kernel-cloud/.complete" ]; then
+    echo "Unpacking a kernel into $cache/kernel-cloud (once)"
+    "$here/kernel.sh" "$cache/kernel-cloud"
   fi
 fi
