@@ -63,7 +63,7 @@ func facts(ctx context.Context, n Node) (Live, error) {
 	if l.OldCode, l.OldModules, _, err = lingering(ctx, n, factsWait); err != nil {
 		return Live{}, err
 	}
-	if l.Unresponsive, err = probe(ctx, n, nil); err != nil {
+	if l.Unresponsive, err = probe(ctx, n, nil, probeBrief); err != nil {
 		return Live{}, err
 	}
 	return l, nil

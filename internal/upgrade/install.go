@@ -139,7 +139,7 @@ func (j Job) inTheWay(ctx context.Context, op string, suspended, touched []strin
 			return j.called(op, "purge", err)
 		}
 	}
-	stuck, err := probe(ctx, j.Node, suspended)
+	stuck, err := probe(ctx, j.Node, suspended, probeWait)
 	if err != nil {
 		return j.called(op, "processes", err)
 	}

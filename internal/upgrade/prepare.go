@@ -375,7 +375,7 @@ func (p *preparation) checks(ctx context.Context, r relup) error {
 	if p.out.Lingering, err = killed(ctx, p.Node, touched); err != nil {
 		return p.called("prepare", "processes", err)
 	}
-	if p.out.Unresponsive, err = probe(ctx, p.Node, suspended); err != nil {
+	if p.out.Unresponsive, err = probe(ctx, p.Node, suspended, probeWait); err != nil {
 		return p.called("prepare", "processes", err)
 	}
 	p.warnings()

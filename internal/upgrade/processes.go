@@ -12,8 +12,8 @@ const (
 	maxLingering  = 200
 	lingeringWait = 20 * time.Second // for all; 100,000 processes take one or two
 	factsWait     = 3 * time.Second  // the same, where it need not be complete
-	probeWait     = 2 * time.Second  // for each process
-	probeTotal    = 10 * time.Second
+	probeWait     = 5 * time.Second  // for one process; as long as release_handler itself would wait
+	probeBrief    = 2 * time.Second  // the same, for facts
 )
 
 // Lingering lists the processes in old code, at most 200.
@@ -79,13 +79,14 @@ var why = map[string]string{
 }
 
 // probe lists the processes that would make an installation fail or wait; modules are those whose processes it suspends.
-func probe(ctx context.Context, n Node, modules []string) ([]Process, error) {
+// Each gets wait to answer, all together four times as long.
+func probe(ctx context.Context, n Node, modules []string, wait time.Duration) ([]Process, error) {
 	mods := etf.List{}
 	for _, m := range modules {
 		mods = append(mods, etf.Atom(m))
 	}
-	v, err := evaluate(ctx, n, "probe", binding{"Modules", mods}, binding{"Wait", probeWait.Milliseconds()},
-		binding{"Total", probeTotal.Milliseconds()})
+	v, err := evaluate(ctx, n, "probe", binding{"Modules", mods}, binding{"Wait", wait.Milliseconds()},
+		binding{"Total", 4 * wait.Milliseconds()})
 	if err != nil {
 		return nil, err
 	}

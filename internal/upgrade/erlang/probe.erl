@@ -1,6 +1,7 @@
 %% Processes that do not answer what release_handler asks in an installation: every supervisor for its children, every
 %% worker with modules `dynamic` for its modules, and the workers of Modules to be suspended. Each has Wait milliseconds,
-%% all together Total. A counterpart of release_handler_1:get_supervised_procs/0.
+%% all together Total; what is not asked in that time, or is a worker beyond the first 2000, is taken to answer. A
+%% counterpart of release_handler_1:get_supervised_procs/0.
 End = erlang:monotonic_time(millisecond) + Total,
 Left = fun() -> max(1, min(Wait, End - erlang:monotonic_time(millisecond))) end,
 Initial = fun(P) -> try {M, F, A} = proc_lib:translate_initial_call(P), lists:flatten(io_lib:format("~tp:~tp/~tp", [M, F, A])) catch _:_ -> "" end end,
@@ -11,7 +12,12 @@ Row = fun(P, Id, App, Why) ->
 Alive = fun(P) -> process_info(P, status) =/= undefined end,
 Suspended = fun(P) -> case process_info(P, current_function) of
     {_, {sys, F, _}} -> lists:prefix("suspend_loop", atom_to_list(F)); _ -> false end end,
-Ask = fun(P, Id, App, Why, F) ->
+Asked = fun(worker) ->
+        Count = case get(beamkeeper_probed) of undefined -> 1; Before -> Before + 1 end,
+        put(beamkeeper_probed, Count),
+        Count =< 2000 andalso erlang:monotonic_time(millisecond) < End;
+    (_) -> erlang:monotonic_time(millisecond) < End end,
+Ask = fun(P, Id, App, Why, F) -> case Asked(Why) of false -> gone; true ->
     Started = self(),
     {Q, Ref} = spawn_monitor(fun() -> Started ! {self(), (catch F(Left()))} end),
     R = receive {Q, V} -> erlang:demonitor(Ref, [flush]), V; {'DOWN', Ref, _, _, D} -> {'EXIT', D} after Left() + 100 -> exit(Q, kill),
@@ -20,7 +26,7 @@ Ask = fun(P, Id, App, Why, F) ->
     case R of
         {'EXIT', _} -> case Alive(P) of true -> {bad, Row(P, Id, App, Why)}; false -> gone end;
         _ -> {ok, R}
-    end end,
+    end end end,
 Supervisor = fun Supervisor(P, Id, App, Acc) ->
     case Suspended(P) of
         true -> Row(P, Id, App, suspended) ++ Acc;
