@@ -44,7 +44,7 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p || exit 1; \
 	  done; done
 
-bench: ## measure against the BEAM in the same run: terms, distribution over TCP and TLS, actors, logs, the daemon
+bench: ## measure against the BEAM in the same run: terms, distribution over TCP and TLS, actors, logs, buckets, the daemon
 	@testdata/testbed/install.sh test
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./etf ./node ./tlsdist ./actors/bridge ./internal/applog ./cmd/beamkeeper
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,9 +32,12 @@ func keepToS3(b *testing.B, s *emulator.S3) {
 	}
 }
 
-// toS3 rewrites a configuration for a bucket in S3.
-func (h *benchHost) toS3(url string) {
+// moveToS3 ends the daemon and starts it again with a bucket in S3.
+func (h *benchHost) moveToS3(url string) {
 	h.tb.Helper()
+	_ = h.cmd.Process.Signal(syscall.SIGTERM)
+	_ = h.cmd.Wait()
+	defer h.start()
 	file := filepath.Join(h.dir, "beamkeeper.yaml")
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -73,9 +77,7 @@ func BenchmarkDeployFromS3(b *testing.B) {
 		folder.stopAll()
 
 		far := newBenchHost(b, binary, 1, 1)
-		far.stopAll()
-		far.toS3(s.URL)
-		far.start()
+		far.moveToS3(s.URL)
 		if err := bucket.Put(b.Context(), release.ArchiveKey("sample", "0.1.0"), bytes.NewReader(content), int64(len(content))); err != nil {
 			b.Fatal(err)
 		}
@@ -190,8 +192,6 @@ func BenchmarkPoll50Apps(b *testing.B) {
 	bucket := benchS3(b, s.URL)
 	for b.Loop() {
 		h := newBenchHost(b, binary, 1, 1)
-		h.stopAll()
-		h.toS3(s.URL)
 		h.addStoppedApps(apps)
 		for i := range apps {
 			app := fmt.Sprintf("app%d", i)
@@ -200,7 +200,7 @@ func BenchmarkPoll50Apps(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		h.start()
+		h.moveToS3(s.URL)
 		time.Sleep(20 * time.Second) // the failed deployments of what is no archive are over
 		s.Requests()
 		before := h.cpu()

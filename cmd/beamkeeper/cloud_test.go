@@ -104,7 +104,7 @@ func TestEndToEnd_S3(t *testing.T) {
 	if out := r.must("poll", r.app); !strings.Contains(out, "looked at") {
 		t.Errorf("poll says %q", out)
 	}
-	app := r.await("two instances of 0.1.0", running(2, "0.1.0"))
+	r.await("two instances of 0.1.0", running(2, "0.1.0"))
 	var dep api.Deployment
 	if err := json.Unmarshal([]byte(r.must("deployment", "show", "--json", "d0000001")), &dep); err != nil {
 		t.Fatal(err)
@@ -128,7 +128,7 @@ func TestEndToEnd_S3(t *testing.T) {
 	if got := webhook(t, tcp, token); got != http.StatusAccepted {
 		t.Errorf("the webhook: %d", got)
 	}
-	app = r.await("two instances of 0.2.0", running(2, "0.2.0"))
+	app := r.await("two instances of 0.2.0", running(2, "0.2.0"))
 
 	// An outage touches nothing that runs, not even over a restart of the daemon.
 	s.Trouble(emulator.Answer(503, nil, emulator.S3Error("SlowDown", "Please reduce your request rate.")))
