@@ -31,7 +31,7 @@ hot_erlang)
   *) dep=1.1.0 upfrom='0\\\\.2\\\\.[0-9]+' state='{3, N}' up='{ok, new(count(State))}' down='{2, count(State)}' ;;
   esac
   case $version in
-  0.2.1) up='timer:sleep(list_to_integer(os:getenv("HOT_SLOW_MS", "7000"))), {ok, new(count(State))}' ;;
+  0.2.1) up='hot_app:slow(), {ok, new(count(State))}' ;;
   0.2.2) up='error({cannot_change, element(1, State)})' ;;
   0.2.6) up='spawn(fun Loop() -> logger:error("upgraded and unhappy"), timer:sleep(50), Loop() end), {ok, new(count(State))}' ;;
   esac
