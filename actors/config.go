@@ -47,6 +47,7 @@ type AppSpec struct {
 	Limits   Limits
 
 	Surroundings Surroundings
+	SecretUses   []string // which secrets its instances get, and as what; their values are Config.Secrets' to give
 
 	Hooks              Hooks
 	PreCommandsTimeout time.Duration // of each of a release's pre_commands; 0: 10 min
@@ -159,6 +160,7 @@ type Config struct {
 	Ergo *bridge.System
 
 	Upgrader    Upgrader    // nil: every deployment is a full one
+	Secrets     Secrets     // nil: there are none
 	Encryption  Encryption  // nil: instances speak plain TCP
 	Confinement Confinement // nil: instances stay in the daemon's cgroup, without limits
 

@@ -201,7 +201,11 @@ func (s *System) preCommands(ctx context.Context, spec AppSpec, rec state.Instan
 // inRelease makes an errand of a command of the release.
 func (s *System) inRelease(spec AppSpec, rec state.Instance, command string) func(context.Context, *outputTail) (*int, error) {
 	return func(ctx context.Context, out *outputTail) (*int, error) {
-		plan, err := launch.BuildRun(s.launchSpec(spec, rec), command, s.errandMark(rec.App, stepPreCommand))
+		described, err := s.secretly(ctx, s.launchSpec(spec, rec))
+		if err != nil {
+			return nil, err
+		}
+		plan, err := launch.BuildRun(described, command, s.errandMark(rec.App, stepPreCommand))
 		if err == nil {
 			err = plan.Prepare()
 		}

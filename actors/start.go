@@ -58,6 +58,9 @@ func (s *System) startInstance(ctx context.Context, spec AppSpec, rec state.Inst
 	if described.SSLOptions, err = s.encryptionArgs(spec, rec); err != nil {
 		return started{}, err
 	}
+	if described, err = s.secretly(ctx, described); err != nil {
+		return started{}, err
+	}
 	plan, err := launch.Build(described)
 	if err == nil {
 		err = plan.Prepare()

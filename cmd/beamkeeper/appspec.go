@@ -50,6 +50,9 @@ func appSpec(a config.App) actors.AppSpec {
 	for _, p := range a.ReplicaPorts {
 		spec.Ports = append(spec.Ports, launch.Port{Key: p.Key, Base: p.Base})
 	}
+	for _, s := range a.Secrets {
+		spec.SecretUses = append(spec.SecretUses, s.Key+" "+s.Env+" "+s.File)
+	}
 	for _, e := range a.Env {
 		spec.Env = append(spec.Env, launch.Var{Key: e.Key, Value: e.Value})
 	}

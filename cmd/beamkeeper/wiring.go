@@ -46,7 +46,10 @@ type daemon struct {
 	store *release.Store
 	state *state.Store
 	trust trust
-	web   *web.Server
+
+	secrets *secretKeeper
+
+	web *web.Server
 
 	backups      backups
 	disks        disks
@@ -86,6 +89,11 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 		return nil, startError(err)
 	}
 	d.live = newLive(cfg, cookies, log.With("part", "config"))
+	store, err := secrets.Open(storeOptions(cfg, getenv))
+	if err != nil {
+		return nil, startError(err)
+	}
+	d.secrets = &secretKeeper{store: store, config: d.live.config, log: log.With("part", "secrets")}
 	d.trust.state = d.state
 	if err := d.trust.set(cfg); err != nil {
 		log.Error("keys that releases are signed with cannot be read", "err", err)
@@ -110,7 +118,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 		return nil, startError(err)
 	}
 	d.tree, err = actors.Start(ctx, actors.Config{
-		Apps: appSpecs(cfg, cookies), State: d.state, Cluster: d.node, Releases: d.store, Archives: d.store, Source: source, Upgrader: newUpgrader(d.store),
+		Apps: appSpecs(cfg, cookies), State: d.state, Secrets: d.secrets, Cluster: d.node, Releases: d.store, Archives: d.store, Source: source, Upgrader: newUpgrader(d.store),
 		LogDir: cfg.MonitoredAppLogPath, LogSpace: func() applog.Space { return logSpace(d.live.config()) }, OwnLog: ownLog(cfg), OwnLogPolicy: func() applog.Policy { return ownLogPolicy(d.live.config()) },
 		HooksDir: hooksDir(cfg), RoomRetry: faults.room, BaseEnv: baseEnv(cfg, getenv), OmitPath: omitPath(cfg),
 		Ergo: d.ergo, Encryption: d.tls.instances, Problems: d.problems, Confinement: confinement{d.service.placer},
@@ -138,6 +146,7 @@ func startDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, gete
 	d.serving.Go(func() {
 		d.state.KeepBackups(ctx, state.BackupEvery, log.With("part", "state"), d.backups.tell)
 	})
+	d.serving.Go(func() { d.secrets.run(ctx, d.tree) })
 	d.serving.Go(func() { d.tls.keepFresh(ctx, log.With("part", "tls"), d.tree.Emit) })
 	return d, nil
 }
@@ -151,7 +160,7 @@ var faults struct {
 
 // problems are those of the daemon as a whole.
 func (d *daemon) problems() []api.Problem {
-	return slices.Concat(d.tls.problems(), d.registration.problems(), d.service.problems(), d.backups.problems(), descriptorProblems(), d.disks.problems(d.live.config()), d.live.problems(), d.trust.problems())
+	return slices.Concat(d.tls.problems(), d.registration.problems(), d.service.problems(), d.backups.problems(), descriptorProblems(), d.disks.problems(d.live.config()), d.live.problems(), d.trust.problems(), d.secrets.problems())
 }
 
 // startError tells people about errors that they can mend.
@@ -238,7 +247,14 @@ func loadCookies(cfg *config.Config, getenv func(string) string) (cookies, error
 
 // readCookies is loadCookies with another place for the generated cookie.
 func readCookies(cfg *config.Config, getenv func(string) string, generated string) (cookies, error) {
-	sec, err := secrets.Load(secrets.Options{CookieFile: cfg.Node.CookieFile, Adapter: string(cfg.SecretsAdapter), Generated: generated, Getenv: getenv})
+	o := secrets.Options{CookieFile: cfg.Node.CookieFile, Adapter: string(cfg.SecretsAdapter), Generated: generated, Getenv: getenv}
+	if cfg.SecretsAdapter != config.SecretsNone && cfg.SecretsAdapter != config.SecretsEnv {
+		var err error
+		if o.Store, err = secrets.Open(storeOptions(cfg, getenv)); err != nil {
+			return cookies{}, err
+		}
+	}
+	sec, err := secrets.Load(o)
 	if err != nil {
 		return cookies{}, err
 	}

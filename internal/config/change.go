@@ -82,6 +82,13 @@ var classes = map[string]Class{
 	"applications[].secrets":          ClassRollingRestart,
 	"applications[].secrets_rotation": ClassImmediate,
 
+	"secrets_path":     ClassDaemonRestart,
+	"secrets.poll_ms":  ClassDaemonRestart,
+	"secrets.endpoint": ClassDaemonRestart,
+
+	"applications[].secrets":          ClassRollingRestart,
+	"applications[].secrets_rotation": ClassImmediate,
+
 	"release.keep_releases":      ClassNextStart,
 	"release.max_unpacked_bytes": ClassDaemonRestart,
 	"release.max_entries":        ClassDaemonRestart,

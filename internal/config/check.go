@@ -100,10 +100,7 @@ func (p *parser) at(k Kind, where, hint, format string, args ...any) {
 
 func (p *parser) checkAdapters(c *Config) {
 	p.checkBucket(c)
-	switch c.SecretsAdapter {
-	case SecretsAWS, SecretsGCP:
-		p.at(KindNotYet, "secrets_adapter", "use env, or none with node.cookie_file", "%s comes with a later version", c.SecretsAdapter)
-	}
+	p.checkSecrets(c)
 	if c.VarPath == "/" {
 		p.at(KindValue, "var_path", "", "must not be the root of the file system")
 	}

@@ -11,8 +11,8 @@ type Config struct {
 	Port              int            `yaml:"port" min:"1" max:"65535" later:"the dashboard comes with a later version" doc:"Port of DeployEx's dashboard; web.listen is the setting of Beamkeeper."`
 	ReleaseAdapter    ReleaseAdapter `yaml:"release_adapter" default:"local" enum:"local|s3|gcp-storage" doc:"Where releases come from: a folder, S3 (or what speaks its protocol, see release.s3), Google Cloud Storage (docs/cloud.md)."`
 	ReleaseBucket     string         `yaml:"release_bucket" computed:"<var_path>/bucket" doc:"The bucket: a folder for local (relative to the configuration file's folder), a bucket name otherwise."`
-	SecretsAdapter    SecretsAdapter `yaml:"secrets_adapter" default:"none" enum:"none|env|aws|gcp" doc:"Where secrets come from: none (files), env (DEPLOYEX_ERLANG_COOKIE and its siblings in the daemon's environment). aws and gcp are refused by this version."`
-	SecretsPath       string         `yaml:"secrets_path" scalar:"any" later:"only the adapters aws and gcp use it" doc:"Name of the secret for the adapters aws and gcp."`
+	SecretsAdapter    SecretsAdapter `yaml:"secrets_adapter" default:"none" enum:"none|env|file|aws|gcp" doc:"Where secrets come from (docs/secrets.md): none (a cookie from files, and the credentials that systemd passes), env (the daemon's environment), file (a JSON file or a folder), aws (Secrets Manager), gcp (Secret Manager)."`
+	SecretsPath       string         `yaml:"secrets_path" scalar:"any" doc:"Name of the secret for the adapters aws and gcp, which holds a JSON object; for file the path of a JSON file, or of a folder with a file for each secret."`
 	AWSRegion         string         `yaml:"aws_region" pattern:"^[a-z0-9-]+$" form:"a region such as eu-central-1" doc:"AWS region of bucket and secrets. Empty: AWS_REGION, that of the profile, that of the EC2 instance."`
 	GoogleCredentials string         `yaml:"google_credentials" path:"file" doc:"Service account file of Google Cloud, or one of workload identity. Empty: Application Default Credentials."`
 
@@ -39,6 +39,7 @@ type Config struct {
 	Node        Node        `yaml:"node" doc:"The daemon as a node of the Erlang distribution."`
 	Control     Control     `yaml:"control" doc:"The control socket, which the command line talks to."`
 	Web         Web         `yaml:"web" doc:"The control API over TCP, for reading only. The dashboard comes with a later version."`
+	Secrets     Secrets     `yaml:"secrets" doc:"How the store of secrets_adapter is asked (docs/secrets.md)."`
 	Release     Release     `yaml:"release" doc:"How releases are checked, unpacked and kept."`
 	Logs        Logs        `yaml:"logs" doc:"How the log files of the instances are rotated and kept (docs/logs.md)."`
 	Fleet       Fleet       `yaml:"fleet" later:"fleets come with a later version" doc:"Several hosts that share desired versions."`
@@ -69,6 +70,7 @@ type SecretsAdapter string
 const (
 	SecretsNone SecretsAdapter = "none"
 	SecretsEnv  SecretsAdapter = "env"
+	SecretsFile SecretsAdapter = "file"
 	SecretsAWS  SecretsAdapter = "aws"
 	SecretsGCP  SecretsAdapter = "gcp"
 )
@@ -142,6 +144,12 @@ type Web struct {
 type WebTLS struct {
 	CertFile string `yaml:"cert_file" path:"file" doc:"Certificate chain, PEM."`
 	KeyFile  string `yaml:"key_file" path:"file" doc:"Private key, PEM."`
+}
+
+// Secrets says how the store of secrets is asked.
+type Secrets struct {
+	Poll     time.Duration `yaml:"poll_ms" default:"300000" min:"1000" max:"86400000" doc:"How often the store is asked whether secrets of apps have changed."`
+	Endpoint string        `yaml:"endpoint" doc:"URL of another server than the cloud's own."`
 }
 
 // Release says how releases are checked, unpacked and kept.

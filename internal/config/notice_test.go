@@ -8,7 +8,7 @@ import (
 func TestConfig_NotYetNamesWhatHasNoEffect(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"deployex.yaml": `port secrets_path version otp_version os_target otp_tls_certificates
+		"deployex.yaml": `port version otp_version os_target otp_tls_certificates
 			metrics_retention_time_ms logs_retention_time_ms monitoring notifications
 			applications[0].monitoring applications[0].certificates`,
 		"full.yaml": `web.tls fleet`,

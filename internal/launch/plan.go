@@ -100,6 +100,9 @@ func build(s Spec) (Plan, error) {
 	if err := env.configured(s, facts); err != nil {
 		return Plan{}, err
 	}
+	if err := env.secrets(s); err != nil {
+		return Plan{}, err
+	}
 	vmArgs, err := render.Text("vm_args", s.VMArgs, facts)
 	if err == nil {
 		err = env.vmArgs(vmArgs)
@@ -120,6 +123,9 @@ func build(s Spec) (Plan, error) {
 		return Plan{}, err
 	}
 	if err := p.place(s, facts); err != nil {
+		return Plan{}, err
+	}
+	if err := p.secrets(s); err != nil {
 		return Plan{}, err
 	}
 	p.dump(s, env)

@@ -66,6 +66,7 @@ type Spec struct {
 	EnvFiles []string    // read in order; a later key wins, and Env wins over all; -PATH may be missing
 	Dirs     []Dir       // made by Prepare
 	Place    []Placement // files written by Prepare
+	Secrets  []Secret    // written and set last; their values are taken as they are
 	VMArgs   string      // flags of erl, as in a vm.args file; they win over the release's own
 	CPUs     int         // cores the instance may use, for templates; 0: the machine's
 	Memory   int64       // bytes it may use, for templates; 0: the machine's
