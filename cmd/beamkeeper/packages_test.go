@@ -57,6 +57,9 @@ func TestPackages(t *testing.T) {
 	if fileSum(t, one) != fileSum(t, again) {
 		t.Error("the same commit gives another .deb")
 	}
+	if fileSum(t, rpmBeside(t, one)) != fileSum(t, rpmBeside(t, again)) {
+		t.Error("the same commit gives another .rpm")
+	}
 	two := buildPackages(t, "v1.0.1-3-gabcdef0", t.TempDir())
 	// A build without a tag, named by a commit that may be all digits, is before every version.
 	if untagged := debField(t, buildPackages(t, "3917346", t.TempDir()), "Version"); exec.Command("dpkg", "--compare-versions", untagged, "lt", debField(t, one, "Version")).Run() != nil {
@@ -74,6 +77,11 @@ func TestPackages(t *testing.T) {
 			t.Errorf("no %s in the package", want)
 		}
 	}
+
+	t.Run("rpm", func(t *testing.T) {
+		t.Parallel()
+		rpmLife(t, rpmBeside(t, one), rpmBeside(t, two))
+	})
 
 	b := bootTestbed(t, cleanRoot(t))
 	b.copyIn(one, "one.deb")
@@ -96,6 +104,9 @@ func TestPackages(t *testing.T) {
 	}
 	b.run("beamkeeper", "config", "check")
 	b.run("systemd-analyze", "verify", "/usr/lib/systemd/system/beamkeeper.service")
+	if kind := b.show("beamkeeper.service", "Type"); kind != "notify-reload" { // which systemd 252 does not know
+		t.Errorf("Type=%s with systemd %d", kind, b.version)
+	}
 
 	b.run("sh", "-c", `printf 'applications:\n  - {name: sample, language: erlang, replicas: 1, replica_ports: [{key: PORT, base: 4000}]}\n' >>/etc/beamkeeper/beamkeeper.yaml`)
 	b.run("systemctl", "enable", "--now", "beamkeeper")
@@ -144,7 +155,7 @@ func TestPackages(t *testing.T) {
 		}
 		return nil
 	})
-	for _, path := range []string{"/var/lib/beamkeeper", "/etc/beamkeeper", "/var/log/beamkeeper", "/usr/bin/beamkeeper"} {
+	for _, path := range []string{"/var/lib/beamkeeper", "/etc/beamkeeper", "/var/log/beamkeeper", "/usr/bin/beamkeeper", "/usr/lib/systemd/system/beamkeeper.service.d"} {
 		if out, err := b.try("ls", path); err == nil {
 			t.Errorf("%s is left: %s", path, out)
 		}
