@@ -58,7 +58,6 @@ func (s *Server) handler(readOnly bool) http.Handler {
 	for verb, do := range map[string]func(context.Context, string) error{"unpin": s.control.Unpin, "freeze": s.control.Freeze, "unfreeze": s.control.Unfreeze} {
 		change("POST /v1/apps/{app}/"+verb, http.StatusOK, onApp(do))
 	}
-	admin("POST /v1/apps/{app}/purge", http.StatusOK, s.purge)
 	switch {
 	case s.poller == nil:
 	case readOnly:
@@ -66,6 +65,7 @@ func (s *Server) handler(readOnly bool) http.Handler {
 	default:
 		change("POST /v1/apps/{app}/poll", http.StatusAccepted, s.poll)
 	}
+	admin("POST /v1/apps/{app}/purge", http.StatusOK, s.purge)
 	read("GET /v1/unclaimed", s.unclaimed)
 	admin("POST /v1/adopt", http.StatusOK, s.adopt)
 	if s.state != nil {
