@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -64,11 +65,23 @@ func (s *Store) Contents(ctx context.Context, rel Release) (Contents, error) {
 	if err != nil {
 		return fail(err)
 	}
-	err = writeFileAtomic(file, 0o600, func(f *os.File) error { return json.NewEncoder(f).Encode(storedContents{contentsFormat, c}) })
-	if err != nil {
+	if err := keepContents(file, c); err != nil {
 		s.log.Warn("cannot keep what is in a release", "app", rel.App, "version", rel.Version, "err", err)
 	}
 	return c, nil
+}
+
+// keepContents writes the file, without waiting until the disk has it: what a crash leaves of it is read anew from the tree.
+func keepContents(file string, c Contents) error {
+	b, err := json.Marshal(storedContents{contentsFormat, c})
+	if err != nil {
+		return err
+	}
+	work := tempName(file)
+	if err := os.WriteFile(work, b, 0o600); err != nil {
+		return errors.Join(err, os.RemoveAll(work))
+	}
+	return os.Rename(work, file)
 }
 
 func readStoredContents(file string) (Contents, bool) {

@@ -17,10 +17,7 @@ func TestStore_ContentsOfAnArchiveAreReadOnce(t *testing.T) {
 	bin := nodetest.Want(t, "25")[0].Bin
 	r := hotRelease{version: "2.0.0", app: "2.0.0", modules: map[string][]byte{"a b": compile(t, bin, moduleSource)},
 		appup: `{"2.0.0",[{<<"1\\..*">>,[restart_new_emulator]}],[{"1.0.0",[]}]}.`, config: `{shop,[{a,1}]}`}
-	native, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
+	native := aProgram(t)
 	r.more = []member{
 		{name: "lib/shop-2.0.0/priv/nif.so", body: string(native)},
 		{name: "lib/shop-2.0.0/priv/asset.js", body: strings.Repeat("x", 100_000)},

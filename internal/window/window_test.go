@@ -101,7 +101,7 @@ func TestWindows_Open(t *testing.T) {
 	}
 }
 
-// What is computed is what one would find by waiting minute for minute.
+// What is computed is what one would find by waiting step by step.
 func TestWindows_NextIsTheFirst(t *testing.T) {
 	t.Parallel()
 	sets := []Windows{
@@ -115,20 +115,20 @@ func TestWindows_NextIsTheFirst(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			const minutes = 11 * 24 * 60
-			change := make([]time.Time, minutes) // when what is at that minute changes
-			for minute := minutes - 2; minute >= 0; minute-- {
-				at := begin.Add(time.Duration(minute) * time.Minute)
-				if next := at.Add(time.Minute); ws.Open(at) != ws.Open(next) {
-					change[minute] = next
-				} else {
-					change[minute] = change[minute+1]
+			const step, steps = 5 * time.Minute, 10 * 24 * 12 // all that happens here happens at a multiple of five minutes
+			change := make([]time.Time, steps)                // when what is at that step changes
+			for n, next := steps-2, ws.Open(begin.Add((steps-1)*step)); n >= 0; n-- {
+				at := begin.Add(time.Duration(n) * step)
+				open := ws.Open(at)
+				if change[n] = change[n+1]; open != next {
+					change[n] = at.Add(step)
 				}
+				next = open
 			}
-			for minute := 0; minute < 3*24*60; minute += 7 {
-				at := begin.Add(time.Duration(minute) * time.Minute)
-				if got, ok := ws.next(at, !ws.Open(at)); !ok || !got.Equal(change[minute]) {
-					t.Fatalf("%s at %s, open %v: changes at %s, %v, want %s", ws, at, ws.Open(at), got, ok, change[minute])
+			for n := 0; n < 2*24*12; n += 3 {
+				at := begin.Add(time.Duration(n) * step)
+				if got, ok := ws.next(at, !ws.Open(at)); !ok || !got.Equal(change[n]) {
+					t.Fatalf("%s at %s, open %v: changes at %s, %v, want %s", ws, at, ws.Open(at), got, ok, change[n])
 				}
 			}
 		}
