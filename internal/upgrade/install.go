@@ -190,12 +190,6 @@ func (j Job) follow(ctx context.Context, op, to string, begun time.Time, o Optio
 			}
 			continue
 		case err != nil:
-			if lost != nil { // the BEAM is booting: SASL is not up yet
-				if err := pause(ctx, min(o.Every, left)); err != nil {
-					return j.fault(op, ErrTransient, "context", err)
-				}
-				continue
-			}
 			return err
 		case state.Installing != nil:
 			lost = nil

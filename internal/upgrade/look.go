@@ -25,6 +25,8 @@ func (j Job) Look(ctx context.Context) (State, error) {
 var errNoSASL = errors.New("the release does not run SASL, whose release_handler does upgrades: add sasl to its applications " +
 	"(mix: extra_applications: [:sasl])")
 
+var errUnsettled = errors.New("the BEAM is just starting or stopping")
+
 // look waits for the end of a job of ours for a time, and says where the node is then.
 func (j Job) look(ctx context.Context, hold time.Duration) (State, jobRow, error) {
 	v, err := askState(ctx, j.Node, hold)
@@ -32,6 +34,9 @@ func (j Job) look(ctx context.Context, hold time.Duration) (State, jobRow, error
 		return State{}, jobRow{}, j.called("look", "look", err)
 	}
 	s, job, err := readState(v)
+	if errors.Is(err, errUnsettled) {
+		return State{}, jobRow{}, j.fault("look", ErrTransient, "unsettled", err)
+	}
 	if err != nil {
 		return State{}, jobRow{}, j.fault("look", ErrNotPossible, "no_sasl", err)
 	}
@@ -74,6 +79,8 @@ func readState(v etf.Term) (State, jobRow, error) {
 	switch t[0] {
 	case etf.Term(etf.Atom("noproc")):
 		return State{}, jobRow{}, errNoSASL
+	case etf.Term(etf.Atom("starting")), etf.Term(etf.Atom("stopping")):
+		return State{}, jobRow{}, errUnsettled
 	case etf.Term(etf.Atom("busy")):
 		s.Installing = &Progress{For: job.since}
 	}

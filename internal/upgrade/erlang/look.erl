@@ -24,7 +24,11 @@ Releases = case Job of
     {_, running, _, _} -> busy;
     _ -> try gen_server:call(release_handler, which_releases, Wait) of
         List -> [{N, V, S, Runs(Libs)} || {N, V, Libs, S} <- List]
-    catch exit:{noproc, _} -> noproc; exit:{timeout, _} -> busy end
+    catch
+        exit:{noproc, _} -> case init:get_status() of {started, _} -> noproc; {Otherwise, _} -> Otherwise end;
+        exit:{timeout, _} -> busy;
+        exit:_ -> stopping
+    end
 end,
 Name = fun(P) -> case process_info(P, registered_name) of {_, A} when is_atom(A) -> atom_to_list(A); _ -> "" end end,
 Initial = fun(P) -> try {M, F, A} = proc_lib:translate_initial_call(P), lists:flatten(io_lib:format("~tp:~tp/~tp", [M, F, A])) catch _:_ -> "" end end,
