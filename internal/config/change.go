@@ -75,12 +75,6 @@ var classes = map[string]Class{
 	"release.verify":           ClassImmediate,
 	"release.public_keys":      ClassImmediate,
 	"release.refuse_downgrade": ClassImmediate,
-	"secrets_path":             ClassDaemonRestart,
-	"secrets.poll_ms":          ClassDaemonRestart,
-	"secrets.endpoint":         ClassDaemonRestart,
-
-	"applications[].secrets":          ClassRollingRestart,
-	"applications[].secrets_rotation": ClassImmediate,
 
 	"secrets_path":     ClassDaemonRestart,
 	"secrets.poll_ms":  ClassDaemonRestart,
