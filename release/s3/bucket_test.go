@@ -4,10 +4,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/beamkeeper/beamkeeper/internal/emulator"
 	"github.com/beamkeeper/beamkeeper/internal/sampletest"
+	"github.com/beamkeeper/beamkeeper/release"
 )
 
 // TestMain has requests signed by the bucket's owner, unless a profile says otherwise, and keeps the SDK from looking for
@@ -69,6 +75,36 @@ func TestBucket_Fetch(t *testing.T) {
 	t.Parallel()
 	s := emulator.StartS3(t)
 	emulator.TestFetch(t, s.Proxy, open(t, s, nil), sampletest.Build(t, "erlang", "0.1.0"))
+}
+
+func TestBucket_TellsTheStoresChecksum(t *testing.T) {
+	t.Parallel()
+	b := open(t, emulator.StartS3(t), nil)
+	api, err := b.client.get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = api.PutObject(t.Context(), &awss3.PutObjectInput{
+		Bucket: aws.String(emulator.Bucket), Key: aws.String("x"), Body: strings.NewReader("123456789"), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := b.Open(t.Context(), "x", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Body.Close()
+	info, err := b.Stat(t.Context(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The check value of the CRC catalogue.
+	for _, list := range [][]release.Checksum{o.Checksums, info.Checksums} {
+		if len(list) != 1 || list[0].Algorithm != "crc32" || string(list[0].Sum) != "\xcb\xf4\x39\x26" {
+			t.Errorf("checksums %+v", list)
+		}
+	}
 }
 
 func TestNew_RefusesNonsense(t *testing.T) {
