@@ -412,3 +412,30 @@ func TestHot_RefusesARestartMeanwhile(t *testing.T) {
 		t.Errorf("%+v", now)
 	}
 }
+
+// What runs around a hot deployment runs in order, and what fails before it leaves all as it was.
+func TestHot_RunsItsHooks(t *testing.T) {
+	t.Parallel()
+	spec := hotApp(2, 0)
+	w := newWorld(t, spec)
+	d := w.diary()
+	hook := func(step string) []Hook {
+		return []Hook{{Run: []string{"/bin/sh", "-c", fmt.Sprintf("echo %s >>%s; test %s-$BEAMKEEPER_HOOK_VERSION != before_upgrade-hot-3", step, d, step)}}}
+	}
+	w.cfg.Apps[0].Hooks = Hooks{
+		BeforeDeploy: hook("before_deploy"), BeforeUpgrade: hook("before_upgrade"), AfterUpgrade: hook("after_upgrade"), AfterDeploy: hook("after_deploy"),
+	}
+	f := withForge(w)
+	w.up()
+	w.run("shop", "1")
+	was := pidsByName(w.running("shop", "1", 2))
+	w.run("shop", "hot-2")
+	if got, want := strings.Join(d.lines(), " "), "before_deploy after_deploy before_deploy before_upgrade after_upgrade after_deploy"; got != want {
+		t.Errorf("ran %s, want %s", got, want)
+	}
+	failed := w.ended(w.deploy("shop", "hot-3").ID, api.DeploymentFailed)
+	if len(failed.Instances) != 0 || len(w.app("shop").Ghosted) != 0 {
+		t.Errorf("%+v", failed)
+	}
+	f.all(t, "hot-2", was)
+}

@@ -365,9 +365,9 @@ func (d *daemon) listen() ([]listener, error) {
 func (d *daemon) serve(listeners []listener, log *slog.Logger, fail context.CancelCauseFunc) {
 	o := web.Options{
 		Log: log.With("part", "web"), State: stateKeeper{d.state}, Configuration: d.live,
+		Poller: d.tree, PollToken: func() (string, error) { return pollToken(d.live.config()) },
 		Metrics: d.countEvents(log.With("part", "metrics")),
 		Right:   func(c api.Caller) web.Right { return rightOf(d.live.config().Control.Grant, c) },
-		Poller: d.tree, PollToken: func() (string, error) { return pollToken(d.live.config()) },
 	}
 	if d.cfg.Hostname != "" {
 		o.Hosts = append(o.Hosts, d.cfg.Hostname)

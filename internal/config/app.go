@@ -187,7 +187,7 @@ type Hook struct {
 	Run       Command       `yaml:"run" doc:"Program and arguments; no shell is involved. An entry that is only that may be written [PROGRAM, ARGUMENT]."`
 	RPC       string        `yaml:"rpc" doc:"Call in an instance, m:f(Args)."`
 	Timeout   time.Duration `yaml:"timeout_ms" default:"60000" min:"1" max:"86400000" doc:"How long it may take."`
-	OnFailure string        `yaml:"on_failure" enum:"abort|ignore" computed:"abort for before_deploy, ignore for the others" doc:"What follows when it fails. abort: the deployment ends, with nothing started or stopped; only before_deploy can."`
+	OnFailure string        `yaml:"on_failure" enum:"abort|ignore" computed:"abort for before_deploy and before_upgrade, ignore for the others" doc:"What follows when it fails. abort: the deployment ends, with nothing started, stopped or upgraded; only before_deploy and before_upgrade can."`
 }
 
 // Limits are limits of each instance. 0 means none.
