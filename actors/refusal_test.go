@@ -95,6 +95,7 @@ func TestRefused_StopsNothingAndIsToldOnce(t *testing.T) {
 	looked := archives.looked
 	archives.mu.Unlock()
 	w.run("shop", "3.0.0")
+	w.run("shop", "1.0.0")
 	back, err := w.sys.Rollback(t.Context(), "shop", api.VersionRequest{})
 	if err != nil {
 		t.Fatal(err)

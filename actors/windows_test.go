@@ -61,7 +61,13 @@ func TestWindow_WhatComesByItselfWaits(t *testing.T) {
 	w.down(false)
 	w.up()
 	w.running("shop", "1.0.0", 1)
-	w.until("the daemon to have looked", func() bool { return w.app("shop").Waiting != nil })
+	w.until("the daemon to have looked", func() bool { c, ok := w.sys.board.change("shop"); return ok && c.told && w.app("shop").Waiting != nil })
+	if _, err := command(t.Context(), w.sys, "shop", func(*manager) (any, error) { return nil, nil }); err != nil { // behind what it was told
+		t.Fatal(err)
+	}
+	if n := len(w.eventsOf(api.EventVersionWaits)); n != 1 {
+		t.Errorf("told %d times", n)
+	}
 	// A newer one takes its place.
 	w.publish("shop", "1.2.0")
 	w.until("word of the newer one", func() bool { return len(w.eventsOf(api.EventVersionWaits)) == 2 })
