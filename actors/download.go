@@ -57,7 +57,6 @@ type downloadTale struct {
 	sys                      *System
 	deployment, app, version string
 	began, told              time.Time
-	resumed                  int // told of last
 }
 
 func (t *downloadTale) tell(p release.FetchProgress) {
