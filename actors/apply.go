@@ -171,6 +171,15 @@ func (s *System) enlist(tx *state.Tx, spec AppSpec) error {
 	if err != nil {
 		return err
 	}
+	if id := firstOf(app.Halted, app.Failed); id != "" && !app.Removed.IsZero() { // what its removal ended is begun anew
+		d, _, err := tx.Deployment(id)
+		if err != nil {
+			return err
+		}
+		if d.Outcome == api.DeploymentAborted {
+			app.Failed, app.Halted = "", ""
+		}
+	}
 	app.Name, app.Removed = spec.Name, time.Time{}
 	if app.Replicas != nil && app.ScaledFrom != spec.Replicas {
 		app.Replicas = nil
