@@ -21,7 +21,7 @@ type bus struct {
 	log   *slog.Logger
 	wake  func() // tells the actor that there is something to keep
 
-	began    uint64 // the last event of the daemons before this one; constant
+	began uint64 // the last event of the daemons before this one; constant
 
 	flushing sync.Mutex
 
