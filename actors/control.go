@@ -450,6 +450,7 @@ func (s *System) Deployment(_ context.Context, id string) (d api.Deployment, err
 		err = e
 	}
 	s.downloads.into(&d)
+	s.installing.into(&d)
 	return d, asAPI(err)
 }
 

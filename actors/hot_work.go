@@ -274,10 +274,12 @@ func (m *manager) installWork(ctx context.Context, spec AppSpec, rec state.Insta
 		}
 		cancel()
 	}
-	return upgraded{err: s.cfg.Upgrader.Install(ctx, j, installOptions(spec))}
+	defer s.installing.remove(rec.Name)
+	return upgraded{err: s.cfg.Upgrader.Install(ctx, j, s.installOptions(spec, rec.Name))}
 }
 
-func installOptions(spec AppSpec) (o upgrade.Options) {
+func (s *System) installOptions(spec AppSpec, instance string) (o upgrade.Options) {
+	o.Progress = func(p upgrade.Progress) { s.installing.put(instance, progressText(p)) }
 	if spec.Hot != nil {
 		o.Ceiling, o.Kill = spec.Hot.InstallTimeout, spec.Hot.KillLingering
 	}
@@ -372,7 +374,8 @@ func (m *manager) backWork(ctx context.Context, spec AppSpec, rec state.Instance
 	}
 	permanent := u.Phase == state.UpgradeCommitted || u.Phase == state.UpgradeCommit
 	if u.Runs() && (permanent || rec.Process == u.Process) {
-		if err := up.Revert(ctx, j, installOptions(spec)); err != nil {
+		defer s.installing.remove(rec.Name)
+		if err := up.Revert(ctx, j, s.installOptions(spec, rec.Name)); err != nil {
 			return upgraded{err: err}
 		}
 		if permanent {

@@ -139,7 +139,10 @@ func (f *forge) Prepare(ctx context.Context, j upgrade.Job) (upgrade.Prepared, e
 	return upgrade.Prepared{Relup: "appups", CanRevert: true}, nil
 }
 
-func (f *forge) Install(ctx context.Context, j upgrade.Job, _ upgrade.Options) error {
+func (f *forge) Install(ctx context.Context, j upgrade.Job, o upgrade.Options) error {
+	if o.Progress != nil {
+		o.Progress(upgrade.Progress{For: 12 * time.Second, Doing: "code_change", Suspended: 3, Waiting: &upgrade.Process{Pid: "<0.7.0>", Name: "cart"}})
+	}
 	name, err := f.enter(ctx, "install", j)
 	if err != nil {
 		return err

@@ -57,8 +57,9 @@ type System struct {
 	reg   *registry
 	watch *release.Watcher
 
-	downloads downloads
-	ergo      *bridge.System
+	downloads  downloads
+	installing installing
+	ergo       *bridge.System
 
 	ctx    context.Context // ends when Close begins to take the tree down
 	cancel context.CancelFunc
