@@ -80,7 +80,7 @@ func (f *field) up() *field {
 	f.shop, err = release.OpenStore(release.StoreConfig{Dir: f.dir, Source: f.cfg.Source})
 	fail(err)
 	f.node, err = node.New(node.Config{
-		Name: node.Name{Alive: "keeper", Host: "localhost"}, Cookie: "field-cookie", EPMDAddr: f.epmd.Addr(), Log: f.cfg.Log,
+		Name: node.Name{Alive: fmt.Sprintf("keeper%d", f.epmd.Port), Host: "localhost"}, Cookie: "field-cookie", EPMDAddr: f.epmd.Addr(), Log: f.cfg.Log,
 	})
 	fail(err)
 	fail(f.node.Start(context.Background()))

@@ -37,7 +37,7 @@ func TestAPI_AnswersAnInstance(t *testing.T) {
 			`#{last_error => <<>>,name => <<"shop-4f9a2c">>,os_pid => 4711,otp_connected => true,ports => #{<<"PORT">> => 4000},retry_at => undefined,state => <<"running">>}`)
 		want(t, e, `maps:get(readiness, I)`, `[#{age_ms => 3,detail => <<>>,name => <<"process">>,state => <<"passed">>}]`)
 		want(t, e, `Rpc(history, [shop])`,
-			`{ok,[#{at => <<"2026-11-20T10:00:00.000Z">>,by => <<"current.json">>,deployment => <<"d-16">>,hash => <<"abc">>,instance => <<"shop-4f9a2c">>,kind => <<"full">>,version => <<"1.4.0">>}]}`)
+			`{ok,[#{at => <<"2026-11-20T10:00:00.000Z">>,author => <<>>,by => <<"current.json">>,deployment => <<"d-16">>,hash => <<"abc">>,instance => <<"shop-4f9a2c">>,kind => <<"full">>,outcome => <<>>,took_ms => 0,version => <<"1.4.0">>}]}`)
 
 		// What it has done.
 		want(t, e, `{Rpc(ready, []), Call(ready), Rpc(restart, []), Rpc(restart, [shop]), Rpc(restart, [<<"shop/shop-9k2m4x">>]), Rpc(drain, [])}`, "{ok,ok,ok,ok,ok,ok}")
