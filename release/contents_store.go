@@ -78,10 +78,14 @@ func keepContents(file string, c Contents) error {
 		return err
 	}
 	work := tempName(file)
-	if err := os.WriteFile(work, b, 0o600); err != nil {
+	err = os.WriteFile(work, b, 0o600)
+	if err == nil {
+		err = os.Rename(work, file)
+	}
+	if err != nil {
 		return errors.Join(err, os.RemoveAll(work))
 	}
-	return os.Rename(work, file)
+	return nil
 }
 
 func readStoredContents(file string) (Contents, bool) {
