@@ -93,9 +93,13 @@ const twoApps = "account_name: prod\napplications:\n  - name: shop\n    replicas
 func newTestLive(t *testing.T, text string) (*live, *fakeTree, func(string)) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "f.yaml")
-	write := func(text string) {
+	write := func(text string) { // whole, or not at all
 		t.Helper()
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		err := os.WriteFile(file+".new", []byte(text), 0o600)
+		if err == nil {
+			err = os.Rename(file+".new", file)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -22,6 +22,8 @@ import (
 func TestEndToEnd_StoppedInstance(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "erlang")
+	alive, _, _ := strings.Cut(r.node, "@")
+	r.edit("  name: "+alive+"\n", "  name: "+alive+"\n  net_ticktime_ms: 3600000\n") // its silence is not to end the link here
 	d := r.run("--with-instances")
 	r.must("publish", r.app, sampletest.Build(t, "erlang", "0.1.0"))
 	a := r.await("two instances", running(2, "0.1.0"))
