@@ -75,6 +75,9 @@ func newRig(t *testing.T, language string) *rig {
 	r := &rig{t: t, bin: bin, dir: dir, app: sampletest.AppName(language)}
 	epmd := nodetest.StartEPMD(t)
 	r.env = append(os.Environ(), "BEAMKEEPER_SOCKET=", "BEAMKEEPER_CONFIG=", "ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_PORT="+strconv.Itoa(epmd))
+	if os.Getenv("GORACE") == "" {
+		r.env = append(r.env, "GORACE=atexit_sleep_ms=50") // a second at the end of each verb otherwise
+	}
 	alive := "bk" + filepath.Base(dir)[len("bk-e2e-"):]
 	host, err := os.Hostname()
 	if err != nil {
